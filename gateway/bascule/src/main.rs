@@ -1,1 +1,7 @@
-fn main() {}
+//! The `bascule` binary.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    bascule::cli::main()
+}

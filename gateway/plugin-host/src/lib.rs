@@ -1,1 +1,52 @@
-//! Skeleton.
+//! Loads, checks, limits and calls WebAssembly plugins.
+//!
+//! A plugin is a component that exports some phases of the WIT package `bascule:plugin` and imports
+//! what it needs of it. [`PluginHost::load`] turns a file into a [`Plugin`]; each phase of a call is
+//! one method of it, run on a fresh instance that is thrown away afterwards.
+//!
+//! What the crate holds to:
+//! - No secret enters guest memory. Plugins sign with keys that they cannot read, and name secrets that
+//!   the host puts in after they have returned.
+//! - Every guest ends: by its answer, or at a limit of CPU time, wall time or memory. The next call
+//!   starts on a fresh instance and owes nothing to the last.
+//! - What a plugin can do is what its import list says and the configuration grants, checked when it is
+//!   loaded.
+//! - Nothing that a plugin returns is used unchecked.
+//!
+//! It knows nothing of HTTP connections, of the pipeline or of the cache.
+
+mod artifact;
+mod bindings;
+mod body;
+mod crypto;
+mod error;
+mod grants;
+mod host;
+mod hostcalls;
+mod inspect;
+mod limits;
+mod observer;
+mod phase;
+mod plugin;
+mod random;
+mod secret;
+mod state;
+
+pub use bindings::bascule::plugin::types::{Fault, FaultKind, Header, RequestHead, ResponseHead};
+pub use bindings::exports::bascule::plugin::classifier::{Classification, Quota, Verdict};
+pub use bindings::exports::bascule::plugin::error_mapper::Cause;
+pub use body::HostBody;
+pub use crypto::KeyRule;
+pub use error::{HostError, LoadError, PluginError, SourceError, TimeoutKind};
+pub use grants::{GrantError, Grants};
+pub use host::{HostConfig, PluginHost};
+pub use inspect::{ArtifactKind, Description, ImportedInterface, Inspection};
+pub use limits::Limits;
+pub use observer::{LogLevel, Observer, TracingObserver};
+pub use phase::{Phase, WIT_TRACK};
+pub use plugin::Plugin;
+pub use plugin::answer::{AuthPatch, MappedRequest, Mapping, OutgoingBody, Reply};
+pub use plugin::load::PluginSpec;
+pub use random::{RandomError, RandomSource, SystemRandom};
+pub use secret::{SecretBytes, SecretValue};
+pub use state::CallContext;

@@ -1,1 +1,87 @@
-//! Skeleton.
+//! Resilience for calls of things that fail: circuit breaker, retry policy and budget, rate limit, bulkhead, deadline.
+//!
+//! The mechanisms know nothing of HTTP, plugins or configuration files; a database client can be wrapped in them as well
+//! as an HTTP one. They read no clock and roll no dice: time and chance are passed in, so that a day of failures is
+//! tested in a millisecond. Only what waits by itself ([`RateLimiter::acquire`], [`Bulkhead::acquire`]) uses tokio's
+//! time, which tests can pause.
+//!
+//! | to …                                                     | use                                    |
+//! |----------------------------------------------------------|----------------------------------------|
+//! | stop calling what keeps failing                          | [`Breaker`], or [`CircuitBreaker`] to wrap a call |
+//! | try again, at growing distances, within a deadline       | [`RetryPolicy`], [`RetryBudget`]       |
+//! | send no more than was agreed, and heed a 429             | [`RateLimiter`]                        |
+//! | have no more than so many calls at a time                | [`Bulkhead`]                           |
+//! | hand down the time that is left                          | [`Deadline`]                           |
+//! | show how a dependency fares                              | [`HealthStats`]                        |
+//!
+//! # A circuit around a call
+//!
+//! ```
+//! use std::time::Duration;
+//! use bascule_resilience::{CallError, CircuitBreaker};
+//!
+//! async fn query() -> Result<u32, std::io::Error> {
+//!     Ok(42)
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() {
+//! let db = CircuitBreaker::new("postgresql")
+//!     .failure_threshold(5)
+//!     .success_threshold(2)
+//!     .timeout(Duration::from_secs(30))
+//!     .build();
+//!
+//! match db.call(|| async { query().await }).await {
+//!     Ok(rows) => assert_eq!(rows, 42),
+//!     Err(error) if error.is_circuit_open() => println!("not even tried: {error}"),
+//!     Err(CallError::Failed(error)) => println!("tried and failed: {error}"),
+//!     Err(other) => println!("{other}"),
+//! }
+//! assert!(db.is_closed());
+//! # }
+//! ```
+//!
+//! # The mechanisms by themselves
+//!
+//! ```
+//! use std::time::{Duration, Instant};
+//! use bascule_resilience::{Breaker, BreakerConfig, Next, RetryPolicy, State};
+//!
+//! let breaker = Breaker::new(BreakerConfig::default(), |change| println!("{} -> {}", change.from, change.to));
+//! let now = Instant::now();
+//! for _ in 0..5 {
+//!     let permit = breaker.acquire(now, 0.5).expect("closed");
+//!     permit.failure(now, Duration::from_millis(20), 0.5);
+//! }
+//! assert_eq!(breaker.state(now), State::Open);
+//! assert_eq!(breaker.check(now).unwrap_err().retry_after, Duration::from_secs(30));
+//! assert!(breaker.check(now + Duration::from_secs(30)).is_ok(), "time for a probe");
+//!
+//! let asked = Some(Duration::from_secs(2));
+//! assert_eq!(RetryPolicy::default().next(1, asked, None, 0.5), Next::Wait(Duration::from_secs(2)));
+//! ```
+
+pub mod breaker;
+pub mod bulkhead;
+pub mod clock;
+pub mod deadline;
+pub mod health;
+pub mod library;
+pub mod presets;
+pub mod rate_limit;
+pub mod retry;
+mod span;
+mod window;
+
+pub use breaker::{
+    AfterReopen, Breaker, BreakerConfig, BreakerSnapshot, Mode, Permit, Reason, Refused, Reopen, RetryPhase,
+    Settled, SlowCall, State, Transition, Trip,
+};
+pub use bulkhead::{Bulkhead, BulkheadPermit, Overloaded};
+pub use clock::{Clock, Random, SystemClock, SystemRandom, TokioClock};
+pub use deadline::Deadline;
+pub use health::{HealthSnapshot, HealthStats};
+pub use library::{CallError, CircuitBreaker, CircuitBreakerBuilder, Registry, Stats};
+pub use presets::Preset;
+pub use rate_limit::{Limited, LimitedBy, RateLimiter, RateLimiterConfig};
+pub use retry::{BudgetConfig, Next, RetryBudget, RetryPolicy, StopReason};

@@ -1,0 +1,181 @@
+//! The admin plane: what operators see and do. It reads state and never sits on the call path.
+
+mod health;
+mod respond;
+mod route;
+
+use crate::{
+    config::{AdminToken, Problems, Role},
+    model::{Code, Problem},
+    pipeline::{Generation, Services},
+    server::{Handler, Peer, ServerBody},
+};
+use aws_lc_rs::{
+    constant_time::verify_slices_are_equal,
+    digest::{SHA256, digest},
+};
+use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
+use hyper::body::Incoming;
+use route::{Action, Route};
+use std::{future::Future, pin::Pin, sync::Arc};
+
+/// What a reload did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reloaded {
+    /// The generation that is at work now.
+    pub generation: u64,
+    /// Integrations that were added, changed or removed.
+    pub changed: Vec<String>,
+}
+
+/// What the admin plane asks of the gateway around it.
+pub trait Control: Send + Sync + 'static {
+    /// Loads, validates and swaps; with any problem the old configuration stays.
+    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<Reloaded, Problems>> + Send>>;
+}
+
+/// Answers operators.
+#[derive(Clone)]
+pub struct AdminPlane {
+    services: Arc<Services>,
+    control: Arc<dyn Control>,
+}
+
+impl AdminPlane {
+    /// An admin plane over these services.
+    pub fn new(services: Arc<Services>, control: Arc<dyn Control>) -> Self {
+        Self { services, control }
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<ServerBody>, Problem> {
+        let generation = self.services.generation.load_full();
+        let route = route::find(request.method(), request.uri())?;
+        let operator = authorize(&generation.config.admin.tokens, request.headers(), route.role())?;
+        match route {
+            Route::Status => Ok(respond::json(&health::status(&self.services, &generation))),
+            Route::Health(name) => {
+                let integration = named(&generation, &name)?;
+                Ok(respond::json(&health::health(&self.services, integration)))
+            }
+            Route::Metrics => Ok(respond::metrics(self.services.telemetry.scrape())),
+            Route::Circuit(name, action) => {
+                let integration = named(&generation, &name)?;
+                let now = self.services.now();
+                let own = integration.operations.values().map(|operation| &operation.breaker);
+                for breaker in own.chain([&integration.breaker]) {
+                    match action {
+                        Action::Reset => breaker.reset(now),
+                        Action::Open => breaker.force_open(now),
+                        Action::Auto => breaker.auto(now),
+                    }
+                }
+                tracing::info!(operator, integration = name, action = action.as_str(), "circuit set by hand");
+                Ok(respond::no_content())
+            }
+            Route::Purge(name, operation) => {
+                let integration = named(&generation, &name)?;
+                match &operation {
+                    None => drop(self.services.cache.purge_integration(&name)),
+                    Some(operation) if integration.operations.contains_key(operation.as_str()) => {
+                        self.services.cache.purge_operation(&name, operation);
+                    }
+                    Some(operation) => {
+                        let detail = format!("`{name}` has no operation `{}`", operation.escape_debug());
+                        return Err(Problem::new(Code::UnknownOperation, detail));
+                    }
+                }
+                tracing::info!(operator, integration = name, operation, "cache purged by hand");
+                Ok(respond::no_content())
+            }
+            Route::Reload => match self.control.reload().await {
+                Ok(reloaded) => Ok(respond::json(&serde_json::json!({
+                    "generation": reloaded.generation, "changed": reloaded.changed,
+                }))),
+                Err(problems) => {
+                    tracing::warn!(operator, count = problems.iter().count(), "a reload was refused");
+                    let listed = problems.to_json();
+                    let list = listed.get("problems").cloned().unwrap_or_default();
+                    let detail = "the new configuration has problems; the old one stays";
+                    Err(Problem::new(Code::InvalidConfiguration, detail).with("problems", list))
+                }
+            },
+        }
+    }
+}
+
+impl Handler for AdminPlane {
+    async fn handle(&self, request: Request<Incoming>, _peer: Peer) -> Response<ServerBody> {
+        self.answer(request).await.unwrap_or_else(|problem| respond::problem(&problem))
+    }
+}
+
+fn named<'a>(
+    generation: &'a Generation,
+    name: &str,
+) -> Result<&'a Arc<crate::pipeline::LiveIntegration>, Problem> {
+    generation.integrations.get(name).ok_or_else(|| {
+        let detail = format!("no integration is called `{}`", name.escape_debug());
+        Problem::new(Code::UnknownIntegration, detail)
+    })
+}
+
+/// Whose token it is. Without tokens (on loopback only) everybody is an admin.
+fn authorize<'a>(tokens: &'a [AdminToken], headers: &HeaderMap, needed: Role) -> Result<&'a str, Problem> {
+    if tokens.is_empty() {
+        return Ok("anyone on loopback");
+    }
+    let given = headers
+        .get(AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| digest(&SHA256, token.trim().as_bytes()));
+    let mut found = None;
+    for known in tokens {
+        let wanted = digest(&SHA256, known.token.expose().as_bytes());
+        if given.is_some_and(|given| verify_slices_are_equal(given.as_ref(), wanted.as_ref()).is_ok()) {
+            found = Some(known);
+        }
+    }
+    match found {
+        None => {
+            Err(Problem::new(Code::Unauthenticated, "send a known token as `Authorization: Bearer TOKEN`"))
+        }
+        Some(known) if known.role < needed => {
+            Err(Problem::new(Code::Forbidden, "this needs a token with the role `admin`"))
+        }
+        Some(known) => Ok(&known.name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Secret;
+    use http::HeaderValue;
+
+    fn tokens() -> Vec<AdminToken> {
+        let token = |name: &str, role| AdminToken {
+            name: name.into(),
+            role,
+            token: Secret::new(format!("t-{name}")),
+        };
+        vec![token("ops", Role::Admin), token("grafana", Role::Viewer)]
+    }
+
+    fn given(text: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_static(text))])
+    }
+
+    #[test]
+    fn roles_are_checked() {
+        let tokens = tokens();
+        assert_eq!(authorize(&tokens, &given("Bearer t-ops"), Role::Admin).unwrap(), "ops");
+        assert_eq!(authorize(&tokens, &given("bearer t-grafana"), Role::Viewer).unwrap(), "grafana");
+        let refused = |headers: &HeaderMap, role| authorize(&tokens, headers, role).unwrap_err().code;
+        assert_eq!(refused(&given("Bearer t-grafana"), Role::Admin), Code::Forbidden);
+        assert_eq!(refused(&given("Bearer nope"), Role::Viewer), Code::Unauthenticated);
+        assert_eq!(refused(&HeaderMap::new(), Role::Viewer), Code::Unauthenticated);
+        assert!(authorize(&[], &HeaderMap::new(), Role::Admin).is_ok());
+    }
+}

@@ -1,0 +1,90 @@
+//! Status and health of integrations, as `contract.md` §4 shapes them.
+
+use crate::pipeline::{Generation, LiveIntegration, Services};
+use bascule_resilience::State;
+use serde_json::{Value, json};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+/// Error rates above this make an integration degraded.
+const DEGRADED_FROM: f64 = 0.1;
+
+pub(super) fn status(services: &Services, generation: &Generation) -> Value {
+    let mut integrations: Vec<&Arc<LiveIntegration>> = generation.integrations.values().collect();
+    integrations.sort_by(|a, b| a.settings.name.cmp(&b.settings.name));
+    let listed: Vec<Value> = integrations
+        .into_iter()
+        .map(|integration| {
+            let error_rate = integration.health.snapshot(services.now()).error_rate;
+            let (state, status) = judge(services, integration, error_rate);
+            json!({
+                "name": integration.settings.name.as_str(),
+                "type": "rest",
+                "status": status,
+                "circuit_state": state.to_string(),
+                "error_rate": rounded(error_rate),
+            })
+        })
+        .collect();
+    json!({ "integrations": listed })
+}
+
+pub(super) fn health(services: &Services, integration: &LiveIntegration) -> Value {
+    let now = services.now();
+    let health = integration.health.snapshot(now);
+    let (state, status) = judge(services, integration, health.error_rate);
+    let breaker = integration.breaker.snapshot(now);
+    let next_probe_at = breaker.next_probe_at.map(|at| {
+        let at = SystemTime::now() + at.saturating_duration_since(now);
+        httpdate::fmt_http_date(at)
+    });
+    let plugins: Vec<Value> = integration
+        .plugins
+        .iter()
+        .map(|plugin| {
+            let phases: Vec<&str> = plugin.phases().into_iter().map(|phase| phase.as_str()).collect();
+            json!({ "name": plugin.name(), "digest": plugin.digest(), "phases": phases })
+        })
+        .collect();
+    json!({
+        "name": integration.settings.name.as_str(),
+        "status": status,
+        "circuit_state": state.to_string(),
+        "latency_p50": millis(health.p50),
+        "latency_p99": millis(health.p99),
+        "success_rate": rounded(health.success_rate),
+        "last_error": *integration.last_error.lock(),
+        "retry_phase": breaker.retry_phase.map(|phase| phase.to_string()),
+        "next_probe_at": next_probe_at,
+        "rate_limit_remaining": integration.limiter.remaining(now),
+        "in_flight": integration.bulkhead.in_flight(),
+        "plugins": plugins,
+    })
+}
+
+/// Unhealthy: the circuit is open. Degraded: it is half-open, one of an operation's own is not closed,
+/// or more than a tenth of the last minute's calls failed.
+fn judge(services: &Services, integration: &LiveIntegration, error_rate: f64) -> (State, &'static str) {
+    let now = services.now();
+    let state = integration.breaker.state(now);
+    let others =
+        integration.operations.values().any(|operation| operation.breaker.state(now) != State::Closed);
+    let status = match state {
+        State::Open => "unhealthy",
+        State::HalfOpen => "degraded",
+        State::Closed if others || error_rate > DEGRADED_FROM => "degraded",
+        State::Closed => "healthy",
+    };
+    (state, status)
+}
+
+/// Milliseconds; 0 when there was no call in the last minute.
+fn millis(span: Option<Duration>) -> f64 {
+    span.map_or(0.0, |span| (span.as_secs_f64() * 1_000_000.0).round() / 1000.0)
+}
+
+fn rounded(rate: f64) -> f64 {
+    (rate * 10_000.0).round() / 10_000.0
+}

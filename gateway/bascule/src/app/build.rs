@@ -1,0 +1,64 @@
+//! A generation from a configuration: every integration, or every problem.
+
+use super::{
+    integration::{Materials, integration},
+    plugins::{load, unchanged},
+};
+use crate::{
+    config::{Config, Problems},
+    model::IntegrationName,
+    pipeline::{Generation, Services},
+    upstream::Tls,
+};
+use bascule_plugin_host::PluginHost;
+use std::{collections::HashMap, sync::Arc};
+
+/// What outlives generations.
+#[derive(Clone)]
+pub struct Parts {
+    /// Runs plugins.
+    pub host: Arc<PluginHost>,
+    /// TLS towards upstreams.
+    pub tls: Tls,
+}
+
+/// Builds the next generation. Compiles plugins, so it belongs on a thread that may block.
+///
+/// `problems` is empty and knows the files' texts, so that what is found here is shown in its place.
+/// Integrations that did not change are taken over whole; of those that did, breaker, limits, health
+/// and the last error stay where their settings are the same.
+///
+/// # Errors
+/// All problems that loading the plugins brought up; nothing has changed then.
+pub fn build(
+    parts: &Parts,
+    services: &Services,
+    config: Arc<Config>,
+    mut problems: Problems,
+) -> Result<(Generation, Vec<IntegrationName>), Problems> {
+    let before = services.generation.load_full();
+    let materials = Materials::of(services, &parts.tls);
+    let mut changed = Vec::new();
+    let mut integrations = HashMap::with_capacity(config.integrations.len());
+    for (name, settings) in &config.integrations {
+        let old = before.integrations.get(name);
+        if let Some(old) = old
+            && old.settings.digest == settings.digest
+            && unchanged(settings, &old.plugins)
+        {
+            integrations.insert(name.clone(), Arc::clone(old));
+            continue;
+        }
+        let plugins = load(&parts.host, settings, &mut problems);
+        let live = integration(&materials, settings, &plugins, old.map(|old| &**old), &mut problems);
+        integrations.insert(name.clone(), Arc::new(live));
+        changed.push(name.clone());
+    }
+    changed.extend(before.integrations.keys().filter(|name| !integrations.contains_key(*name)).cloned());
+    changed.sort();
+    if problems.is_empty() {
+        Ok((Generation { number: before.number + 1, config, integrations }, changed))
+    } else {
+        Err(problems)
+    }
+}

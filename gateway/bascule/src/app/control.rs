@@ -1,0 +1,74 @@
+//! What operators may do to a running gateway: reload its configuration.
+
+use super::build::{Parts, build};
+use crate::{
+    admin::{Control, Reloaded},
+    config::{Diagnostic, Problems, Sources, load},
+    pipeline::Services,
+};
+use std::{future::Future, pin::Pin, sync::Arc};
+use tokio::sync::Mutex;
+
+/// Reloads from the sources of the start.
+pub(super) struct Reloader {
+    pub(super) sources: Sources,
+    pub(super) parts: Parts,
+    pub(super) services: Arc<Services>,
+    /// One reload at a time.
+    pub(super) turn: Arc<Mutex<()>>,
+}
+
+impl Control for Reloader {
+    fn reload(&self) -> Pin<Box<dyn Future<Output = Result<Reloaded, Problems>> + Send>> {
+        let (sources, parts) = (self.sources.clone(), self.parts.clone());
+        let (services, turn) = (Arc::clone(&self.services), Arc::clone(&self.turn));
+        Box::pin(async move {
+            let turn = turn.lock_owned().await;
+            // Reading files and compiling plugins block; the worker threads have calls to serve. The turn
+            // goes along, so that a reload whose caller left still ends before the next one begins.
+            let work = move || {
+                let reloaded = reload(&sources, &parts, &services);
+                drop(turn);
+                reloaded
+            };
+            tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(broke_off()))
+        })
+    }
+}
+
+fn broke_off() -> Problems {
+    let mut problems = Problems::new();
+    problems.push(Diagnostic::new("", "", "the reload broke off; the old configuration stays", ""));
+    problems
+}
+
+/// All or nothing: a configuration with any problem changes nothing.
+fn reload(sources: &Sources, parts: &Parts, services: &Services) -> Result<Reloaded, Problems> {
+    let loaded = load(sources)?;
+    let config = Arc::new(loaded.config);
+    let problems = loaded.warnings.about_the_same_files();
+    let (generation, changed) = build(parts, services, Arc::clone(&config), problems)?;
+    let number = generation.number;
+    let old = services.generation.load_full();
+    for (what, differs) in [
+        (
+            "server.listen",
+            old.config.server.listen != config.server.listen && config.server.listen.port() != 0,
+        ),
+        ("server.tls", old.config.server.tls != config.server.tls),
+        ("admin.listen", old.config.admin.listen != config.admin.listen && config.admin.listen.port() != 0),
+        ("telemetry.otlp_endpoint", old.config.telemetry.otlp_endpoint != config.telemetry.otlp_endpoint),
+        ("telemetry.service_name", old.config.telemetry.service_name != config.telemetry.service_name),
+        ("cache.max_size", old.config.cache.max_size != config.cache.max_size),
+    ] {
+        if differs {
+            tracing::warn!(what, "changed in the configuration; it takes effect with the next start");
+        }
+    }
+    services.telemetry.set_redactor(super::running::redactor(&config));
+    services.telemetry.reload(&config.telemetry);
+    services.generation.store(Arc::new(generation));
+    let changed: Vec<String> = changed.iter().map(ToString::to_string).collect();
+    tracing::info!(generation = number, ?changed, "the configuration was reloaded");
+    Ok(Reloaded { generation: number, changed })
+}

@@ -1,0 +1,213 @@
+//! One integration from its settings, taking over from its predecessor what still fits.
+
+use super::plugins::{Loaded, phases};
+use crate::{
+    config::{self, Auth, BaseUrl, Problems},
+    model::OperationName,
+    pipeline::{LiveIntegration, LiveOperation, Policy, Services},
+    telemetry::{IntegrationMetrics, Telemetry},
+    upstream::{Client, ClientSettings, EgressPolicy, Tls, TokenCell},
+};
+use bascule_cache::Store;
+use bascule_resilience::{
+    Breaker, BreakerConfig, Bulkhead, HealthStats, RateLimiter, RateLimiterConfig, RetryBudget, State,
+};
+use std::{collections::HashMap, sync::Arc, time::Instant};
+
+/// What integrations are built with.
+pub(super) struct Materials<'a> {
+    pub(super) telemetry: &'a Telemetry,
+    pub(super) cache: &'a Arc<Store>,
+    pub(super) tls: &'a Tls,
+    pub(super) now: Instant,
+}
+
+impl<'a> Materials<'a> {
+    pub(super) fn of(services: &'a Services, tls: &'a Tls) -> Self {
+        Self { telemetry: &services.telemetry, cache: &services.cache, tls, now: services.now() }
+    }
+}
+
+/// Puts an integration to work.
+pub(super) fn integration(
+    materials: &Materials<'_>,
+    settings: &Arc<config::Integration>,
+    plugins: &[Loaded<'_>],
+    before: Option<&LiveIntegration>,
+    problems: &mut Problems,
+) -> LiveIntegration {
+    let name = settings.name.as_str();
+    let metrics = materials.telemetry.integration(name);
+    let client = Client::new(
+        materials.tls.clone(),
+        ClientSettings {
+            egress: EgressPolicy { allow_private: settings.allow_private, allow_loopback: false },
+            write: settings.timeouts.write,
+        },
+    );
+    let kept_breaker = before.map(|before| &before.breaker).filter(|kept| *kept.config() == settings.breaker);
+    let breaker = kept_breaker.map_or_else(|| new_breaker(name, &settings.breaker, &metrics), Arc::clone);
+    let limiter = match before {
+        Some(before) if before.settings.rate_limit == settings.rate_limit => Arc::clone(&before.limiter),
+        _ => limiter(settings.rate_limit.as_ref(), materials.now),
+    };
+    let bulkhead = match before {
+        Some(before) if before.settings.concurrency == settings.concurrency => Arc::clone(&before.bulkhead),
+        _ => Bulkhead::new(settings.concurrency.max, settings.concurrency.max_waiting),
+    };
+    let operations: HashMap<OperationName, Arc<LiveOperation>> = settings
+        .operations
+        .values()
+        .map(|declared| {
+            let operation =
+                declared_operation(materials, settings, declared, plugins, &breaker, before, problems);
+            (declared.name.clone(), Arc::new(operation))
+        })
+        .collect();
+    let proxy = proxy_operation(materials, settings, plugins, &breaker, problems);
+    LiveIntegration {
+        endpoint: client.endpoint(settings.base_url.clone()),
+        endpoints: settings
+            .endpoints
+            .iter()
+            .map(|(name, base)| (name.clone(), client.endpoint(base.clone())))
+            .collect(),
+        token: token(settings, &client),
+        client,
+        breaker,
+        limiter,
+        bulkhead,
+        budget: before.map_or_else(
+            || Arc::new(RetryBudget::new(settings.retry.budget.clone())),
+            |before| Arc::clone(&before.budget),
+        ),
+        health: before.map_or_else(|| Arc::new(HealthStats::new()), |before| Arc::clone(&before.health)),
+        last_error: before.map_or_else(Arc::default, |before| Arc::clone(&before.last_error)),
+        operations,
+        plugins: plugins.iter().map(|loaded| Arc::clone(&loaded.plugin)).collect(),
+        proxy: Arc::new(proxy),
+        metrics,
+        settings: Arc::clone(settings),
+    }
+}
+
+/// A breaker that tells metrics and the log about its transitions.
+fn new_breaker(name: &str, config: &BreakerConfig, metrics: &Arc<IntegrationMetrics>) -> Arc<Breaker> {
+    let metrics = Arc::clone(metrics);
+    metrics.breaker_state(0);
+    let name = name.to_owned();
+    Breaker::new(config.clone(), move |transition| {
+        metrics.breaker_state(match transition.to {
+            State::Closed => 0,
+            State::Open => 1,
+            State::HalfOpen => 2,
+        });
+        let (from, to) = (transition.from.to_string(), transition.to.to_string());
+        metrics.breaker_change(&from, &to);
+        let reason = transition.reason.to_string();
+        if transition.to == State::Open {
+            tracing::warn!(integration = %name, from, to, reason, "the circuit opened");
+        } else {
+            tracing::info!(integration = %name, from, to, reason, "the circuit changed");
+        }
+    })
+}
+
+fn limiter(limit: Option<&config::RateLimit>, now: Instant) -> Arc<RateLimiter> {
+    let config = limit.map(|limit| RateLimiterConfig {
+        requests: limit.requests,
+        window: limit.window,
+        burst: limit.burst,
+    });
+    RateLimiter::new(config, now)
+}
+
+fn token(settings: &config::Integration, client: &Client) -> Option<Arc<TokenCell>> {
+    let Auth::OAuth2(oauth2) = &settings.auth else { return None };
+    let base = BaseUrl::of(&oauth2.token_url);
+    Some(TokenCell::new(client.clone(), oauth2, base, settings.timeouts))
+}
+
+fn declared_operation(
+    materials: &Materials<'_>,
+    settings: &config::Integration,
+    declared: &Arc<config::Operation>,
+    plugins: &[Loaded<'_>],
+    breaker: &Arc<Breaker>,
+    before: Option<&LiveIntegration>,
+    problems: &mut Problems,
+) -> LiveOperation {
+    let integration = settings.name.as_str();
+    let full_name: Arc<str> = format!("{integration}.{}", declared.name).into();
+    let before = before.and_then(|before| before.operations.get(&declared.name));
+    let breaker = match &declared.breaker {
+        None => Arc::clone(breaker),
+        Some(config) => {
+            let kept = before.map(|before| &before.breaker).filter(|kept| kept.config() == config);
+            kept.map_or_else(
+                || new_breaker(&full_name, config, &materials.telemetry.integration(&full_name)),
+                Arc::clone,
+            )
+        }
+    };
+    LiveOperation {
+        name: declared.name.clone(),
+        policy: Policy {
+            timeouts: declared.timeouts,
+            retry: declared.retry.clone(),
+            retry_safe: declared.retry_safe,
+            cache: declared.cache,
+            purges: declared.purges.clone(),
+            fallback: Arc::clone(&declared.fallback),
+            fallback_on: declared.fallback_on,
+            idempotency: declared.idempotency.clone(),
+            errors: Arc::clone(&declared.errors),
+            headers: declared.headers.clone(),
+            forward_headers: declared.forward_headers.clone(),
+        },
+        breaker,
+        limiter: declared
+            .rate_limit
+            .as_ref()
+            .map(|limit| (limiter(Some(limit), materials.now), limit.max_wait)),
+        phases: phases(plugins, &declared.name, problems),
+        scope: materials.cache.scope(integration, declared.name.as_str()),
+        metrics: materials.telemetry.operation(integration, declared.name.as_str()),
+        declared: Some(Arc::clone(declared)),
+        full_name,
+    }
+}
+
+fn proxy_operation(
+    materials: &Materials<'_>,
+    settings: &config::Integration,
+    plugins: &[Loaded<'_>],
+    breaker: &Arc<Breaker>,
+    problems: &mut Problems,
+) -> LiveOperation {
+    let integration = settings.name.as_str();
+    let name = OperationName::proxy();
+    LiveOperation {
+        full_name: format!("{integration}.{name}").into(),
+        declared: None,
+        policy: Policy {
+            timeouts: settings.timeouts,
+            retry: settings.retry.clone(),
+            retry_safe: false,
+            cache: None,
+            purges: Vec::new(),
+            fallback: Arc::clone(&settings.fallback),
+            fallback_on: settings.fallback_on,
+            idempotency: settings.idempotency.clone(),
+            errors: Arc::clone(&settings.errors),
+            headers: settings.headers.clone(),
+            forward_headers: Vec::new(),
+        },
+        breaker: Arc::clone(breaker),
+        limiter: None,
+        phases: phases(plugins, &name, problems),
+        scope: materials.cache.scope(integration, name.as_str()),
+        metrics: materials.telemetry.operation(integration, name.as_str()),
+        name,
+    }
+}

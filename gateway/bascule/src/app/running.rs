@@ -1,0 +1,244 @@
+//! Starting and stopping.
+
+use super::{
+    build::{Parts, build},
+    control::Reloader,
+    export::Exporter,
+    plugins::{describe, plugin_host},
+};
+use crate::{
+    admin::{AdminPlane, Control, Reloaded},
+    config::{ApiKeyPlace, Auth, Config, Diagnostic, Problems, Sources, TlsFiles, load},
+    dataplane::DataPlane,
+    pipeline::{Generation, Services},
+    server::{Listener, ServerTls},
+    telemetry::{LogFormat, OtlpTransport, Redactor, Telemetry},
+    upstream::Tls,
+};
+use arc_swap::ArcSwap;
+use bascule_cache::{Coalescer, Store, StoreConfig};
+use bascule_resilience::{SystemRandom, TokioClock};
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+use tokio::{sync::watch, task::JoinHandle, time::MissedTickBehavior};
+
+/// Waiters per key of the cache (`semantics.md` §7).
+const COALESCED_MAX: usize = 1024;
+/// How often dead cache entries are swept out, so that an idle gateway gives its memory back.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
+/// Longest that flushing telemetry may hold up the exit (`contract.md` §6).
+const FLUSH_MAX: Duration = Duration::from_secs(5);
+
+/// How to start.
+#[derive(Clone)]
+pub struct Options {
+    /// Where the configuration comes from.
+    pub sources: Sources,
+    /// How logs and completion records are written.
+    pub log_format: LogFormat,
+    /// Where compiled plugins are kept; none: a private temporary folder.
+    pub plugin_cache: Option<PathBuf>,
+    /// Shared with the log, whose lines it keeps free of secrets.
+    pub redactor: Redactor,
+    /// Whether completion records are written and traces exported; `bascule call` goes without.
+    pub quiet: bool,
+}
+
+/// Why there is no gateway.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration or its plugins; exit status 78.
+    #[error("the configuration has problems")]
+    Configuration(Box<Problems>),
+    /// An address that cannot be had; exit status 69.
+    #[error("{0}")]
+    Listen(String),
+    /// Something that is nobody's configuration; exit status 70.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl From<Problems> for StartError {
+    fn from(problems: Problems) -> Self {
+        Self::Configuration(Box::new(problems))
+    }
+}
+
+/// A gateway's insides, without listeners: what `serve` listens with, and what `call` runs one call in.
+pub struct Assembled {
+    /// What calls share.
+    pub services: Arc<Services>,
+    /// What outlives generations.
+    pub parts: Parts,
+}
+
+/// A running gateway.
+pub struct Running {
+    /// Where the data plane listens.
+    pub data: SocketAddr,
+    /// Where the admin plane listens.
+    pub admin: SocketAddr,
+    services: Arc<Services>,
+    control: Arc<Reloader>,
+    ready: Arc<AtomicBool>,
+    stop: watch::Sender<bool>,
+    planes: [JoinHandle<bool>; 2],
+    sweeper: JoinHandle<()>,
+}
+
+/// Loads the configuration and builds everything but the listeners.
+///
+/// # Errors
+/// [`StartError`] with every problem that was found.
+pub fn assemble(options: &Options) -> Result<Assembled, StartError> {
+    let loaded = load(&options.sources)?;
+    let config = Arc::new(loaded.config);
+    let tls = Tls::new().map_err(|error| StartError::Internal(format!("no TLS: {error}")))?;
+    let telemetry = telemetry(options, &config, &tls)?;
+    let host = plugin_host(&telemetry, options.plugin_cache.clone())
+        .map_err(|error| StartError::Internal(format!("no plugin host: {}", describe(&error))))?;
+    let empty = Generation { number: 0, config: Arc::clone(&config), integrations: HashMap::new() };
+    let services = Services {
+        cache: Store::new(StoreConfig { max_size: config.cache.max_size, max_entry: config.cache.max_entry }),
+        flights: Coalescer::new(COALESCED_MAX),
+        telemetry,
+        clock: Arc::new(TokioClock),
+        random: Arc::new(SystemRandom),
+        generation: ArcSwap::from_pointee(empty),
+    };
+    let parts = Parts { host, tls };
+    let (generation, _) = build(&parts, &services, config, loaded.warnings.about_the_same_files())?;
+    services.generation.store(Arc::new(generation));
+    Ok(Assembled { services: Arc::new(services), parts })
+}
+
+fn telemetry(options: &Options, config: &Config, tls: &Tls) -> Result<Telemetry, StartError> {
+    options.redactor.replace(&redactor(config));
+    if options.quiet {
+        let telemetry = Telemetry::disabled();
+        telemetry.set_redactor(redactor(config));
+        return Ok(telemetry);
+    }
+    let transport = config
+        .telemetry
+        .otlp_endpoint
+        .as_ref()
+        .map(|collector| Arc::new(Exporter::new(tls.clone(), collector)) as Arc<dyn OtlpTransport>);
+    Telemetry::start(&config.telemetry, options.log_format, options.redactor.clone(), transport)
+        .map_err(|error| StartError::Internal(format!("no telemetry: {}", describe(&error))))
+}
+
+/// What must not leave in any text.
+pub(super) fn redactor(config: &Config) -> Redactor {
+    let query_names: Vec<String> = config
+        .integrations
+        .values()
+        .filter_map(|integration| match &integration.auth {
+            Auth::ApiKey { place: ApiKeyPlace::Query(name), .. } => Some(name.clone()),
+            _ => None,
+        })
+        .collect();
+    Redactor::new(&config.telemetry.redact, &config.secrets, &query_names)
+}
+
+impl Running {
+    /// Starts listening. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing listens then.
+    pub async fn start(options: Options) -> Result<Self, StartError> {
+        let assembling = options.clone();
+        let assembled = tokio::task::spawn_blocking(move || assemble(&assembling))
+            .await
+            .map_err(|_| StartError::Internal("the start broke off".into()))??;
+        let Assembled { services, parts } = assembled;
+        let config = Arc::clone(&services.generation.load().config);
+        let tls = match &config.server.tls {
+            None => None,
+            Some(files) => Some(load_tls(&config, files)?),
+        };
+        let listen = |error: crate::server::ListenerError| StartError::Listen(describe(&error));
+        let data = Listener::bind(config.server.listen, tls).await.map_err(listen)?;
+        let admin = Listener::bind(config.admin.listen, None).await.map_err(listen)?;
+        let (data_address, admin_address) = (data.address(), admin.address());
+        let (stop, stopped) = watch::channel(false);
+        let ready = Arc::new(AtomicBool::new(true));
+        let control = Arc::new(Reloader {
+            sources: options.sources,
+            parts,
+            services: Arc::clone(&services),
+            turn: Arc::default(),
+        });
+        let drain = config.server.drain_timeout;
+        let data_plane = DataPlane::new(Arc::clone(&services), Arc::clone(&ready));
+        let admin_plane = AdminPlane::new(Arc::clone(&services), Arc::clone(&control) as Arc<dyn Control>);
+        Ok(Self {
+            data: data_address,
+            admin: admin_address,
+            planes: [
+                tokio::spawn(data.serve(data_plane, stopped.clone(), drain)),
+                tokio::spawn(admin.serve(admin_plane, stopped, drain)),
+            ],
+            sweeper: tokio::spawn(sweep(Arc::clone(&services))),
+            services,
+            control,
+            ready,
+            stop,
+        })
+    }
+
+    /// Loads the configuration again; with any problem the old one stays.
+    ///
+    /// # Errors
+    /// All problems of the new configuration.
+    pub async fn reload(&self) -> Result<Reloaded, Problems> {
+        self.control.reload().await
+    }
+
+    /// Stops accepting, lets calls in flight finish, flushes telemetry. Returns whether every call
+    /// could finish within `server.drain_timeout`.
+    pub async fn shutdown(self) -> bool {
+        self.ready.store(false, Ordering::Relaxed);
+        let _ = self.stop.send(true);
+        let mut drained = true;
+        for plane in self.planes {
+            drained &= plane.await.unwrap_or(false);
+        }
+        self.sweeper.abort();
+        let _ = tokio::time::timeout(FLUSH_MAX, self.services.telemetry.shutdown()).await;
+        drained
+    }
+}
+
+fn load_tls(config: &Config, files: &TlsFiles) -> Result<ServerTls, Problems> {
+    ServerTls::load(&files.cert, &files.key, files.client_ca.as_deref()).map_err(|error| {
+        let mut problems = Problems::new();
+        let help = "`cert` and `key` are PEM files; paths are relative to the folder of bascule.toml";
+        problems.push(Diagnostic::new(
+            config.root.join("bascule.toml"),
+            "server.tls",
+            error.to_string(),
+            help,
+        ));
+        problems
+    })
+}
+
+async fn sweep(services: Arc<Services>) {
+    let mut ticks = tokio::time::interval(SWEEP_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let (cache, now) = (Arc::clone(&services.cache), services.now());
+        // Visits every entry: not on a worker thread.
+        let _ = tokio::task::spawn_blocking(move || cache.run_maintenance(now)).await;
+    }
+}

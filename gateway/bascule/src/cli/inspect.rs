@@ -1,0 +1,94 @@
+//! `bascule plugin inspect`.
+
+use super::exit::{Exit, complain, print};
+use crate::app::shipped;
+use bascule_plugin_host::{ArtifactKind, HostConfig, Inspection, PluginHost};
+use serde_json::{Value, json};
+use std::{borrow::Cow, fmt::Write};
+
+/// Tools for plugin authors.
+#[derive(Debug, clap::Subcommand)]
+pub(super) enum Plugin {
+    /// Show what a plugin exports, imports and needs to be granted
+    Inspect(Args),
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// A component or core module, or `builtin:NAME`
+    file: String,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(args: &Args) -> Exit {
+    match inspect(args) {
+        Ok(inspection) if args.json => print(&format!("{:#}\n", as_json(&inspection))),
+        Ok(inspection) => print(&as_text(&args.file, &inspection)),
+        Err(error) => {
+            complain(&format!("error: {error:#}"));
+            Exit::Failure
+        }
+    }
+}
+
+fn inspect(args: &Args) -> anyhow::Result<Inspection> {
+    let octets = match args.file.strip_prefix("builtin:") {
+        Some(name) => Cow::Borrowed(shipped(name)?),
+        None => Cow::Owned(
+            std::fs::read(&args.file)
+                .map_err(|error| anyhow::anyhow!("{} cannot be read: {error}", args.file))?,
+        ),
+    };
+    let host = PluginHost::new(HostConfig::default())?;
+    Ok(host.inspect(&octets)?)
+}
+
+fn kind(inspection: &Inspection) -> &'static str {
+    match inspection.kind {
+        ArtifactKind::Component => "component",
+        ArtifactKind::Module => "core module",
+    }
+}
+
+fn as_text(file: &str, inspection: &Inspection) -> String {
+    let mut text = String::new();
+    let _ = writeln!(text, "{file}: {} of {} octets", kind(inspection), inspection.size);
+    let _ = writeln!(text, "sha256 {}", inspection.digest);
+    if let Some(description) = &inspection.description {
+        let _ = writeln!(text, "{} {}", description.name, description.version);
+    }
+    text.push_str("\nexports\n");
+    for export in &inspection.exports {
+        let _ = writeln!(text, "  {export}");
+    }
+    text.push_str("\nimports\n");
+    for import in &inspection.imports {
+        let functions = import.functions.join(" ");
+        let grant = import.grant.as_ref().map(|grant| format!("   needs {grant}")).unwrap_or_default();
+        let _ = writeln!(text, "  {}  {{ {functions} }}{grant}", import.name);
+    }
+    for warning in &inspection.warnings {
+        let _ = writeln!(text, "\nwarning: {warning}");
+    }
+    text
+}
+
+fn as_json(inspection: &Inspection) -> Value {
+    let imports: Vec<Value> = inspection
+        .imports
+        .iter()
+        .map(|import| json!({ "name": import.name, "functions": import.functions, "grant": import.grant }))
+        .collect();
+    json!({
+        "kind": kind(inspection),
+        "size": inspection.size,
+        "sha256": inspection.digest,
+        "exports": inspection.exports,
+        "imports": imports,
+        "name": inspection.description.as_ref().map(|description| &description.name),
+        "version": inspection.description.as_ref().map(|description| &description.version),
+        "warnings": inspection.warnings,
+    })
+}

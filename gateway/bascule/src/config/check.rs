@@ -1,0 +1,184 @@
+//! What concerns several files: fallback ladders, and callers' patterns.
+//!
+//! A ladder may call an operation that has a ladder of its own. That must end: never in a circle, and
+//! at most [`DEPTH_MAX`] calls deep, because each level may cost a whole timeout.
+
+use super::{
+    context::Places,
+    diagnostic::Diagnostic,
+    read::{Gateway, RungPlace},
+    settings::{Integration, Origin, Rung},
+    sources::Found,
+    suggest::did_you_mean,
+};
+use crate::model::{IntegrationName, OperationName};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+/// How many operations deep a ladder may lead.
+const DEPTH_MAX: usize = 3;
+
+/// An integration as far as it could be read.
+pub(crate) struct Known {
+    /// It; none when it has problems.
+    pub(crate) integration: Option<Arc<Integration>>,
+    /// Names of its operations, also of those with problems.
+    pub(crate) operations: Vec<String>,
+    /// Whether the names are all; false when the file has syntax errors.
+    pub(crate) complete: bool,
+    /// Rungs that name operations.
+    pub(crate) rungs: Vec<RungPlace>,
+}
+
+type All = BTreeMap<IntegrationName, Known>;
+type Node = (IntegrationName, OperationName);
+
+/// Looks at every rung that names an operation.
+pub(crate) fn ladders(all: &All) -> Vec<Diagnostic> {
+    let rungs = all.values().flat_map(|known| &known.rungs);
+    rungs
+        .filter_map(|rung| target(all, rung).or_else(|| given_params(all, rung)).or_else(|| shape(all, rung)))
+        .collect()
+}
+
+/// The operation that the rung names must exist.
+fn target(all: &All, rung: &RungPlace) -> Option<Diagnostic> {
+    let Some(known) = all.get(&rung.integration) else {
+        let names = all.keys().map(IntegrationName::as_str);
+        let help = did_you_mean(rung.integration.as_str(), names)
+            .unwrap_or_else(|| "name an integration of this configuration".to_owned());
+        return Some(Diagnostic::at(
+            &rung.origin,
+            format!("there is no integration `{}`", rung.integration),
+            help,
+        ));
+    };
+    let name = rung.operation.as_str();
+    if !known.complete || known.operations.iter().any(|known| known == name) {
+        return None;
+    }
+    let help = did_you_mean(name, known.operations.iter().map(String::as_str))
+        .unwrap_or_else(|| format!("declare [operations.{name}] in {}", rung.integration));
+    Some(Diagnostic::at(&rung.origin, format!("`{}` has no operation `{name}`", rung.integration), help))
+}
+
+/// The parameters that the rung gives must be declared by its target.
+fn given_params(all: &All, rung: &RungPlace) -> Option<Diagnostic> {
+    let operation = all.get(&rung.integration)?.integration.as_ref()?.operations.get(&rung.operation)?;
+    let declared: Vec<&str> = operation.params.declared.iter().map(|(name, _)| name.as_str()).collect();
+    let odd = rung.params.as_ref()?.iter().find(|name| !declared.contains(&name.as_str()))?;
+    let help = did_you_mean(odd, declared.iter().copied())
+        .unwrap_or_else(|| format!("it declares: {}", declared.join(", ")));
+    let message = format!("`{}.{}` has no parameter `{odd}`", rung.integration, rung.operation);
+    Some(Diagnostic::at(&rung.origin, message, help))
+}
+
+/// No circle, not too deep, seen from every operation whose ladder the rung is in.
+fn shape(all: &All, rung: &RungPlace) -> Option<Diagnostic> {
+    let start = (rung.integration.clone(), rung.operation.clone());
+    for owner in owners(all, rung) {
+        if owner.as_ref().is_some_and(|owner| reaches(all, &start, owner)) {
+            let name = owner
+                .map(|(integration, operation)| format!("{integration}.{operation}"))
+                .unwrap_or_default();
+            let help = if rung.owner_operation.is_none() {
+                format!(
+                    "`{name}` takes its ladder from the integration: give it a `fallback` of its own, e.g. []"
+                )
+            } else {
+                "a ladder must end: remove one of the rungs".to_owned()
+            };
+            return Some(Diagnostic::at(&rung.origin, format!("this ladder leads back to `{name}`"), help));
+        }
+    }
+    let depth = depth(all, &start, 1);
+    (depth > DEPTH_MAX).then(|| {
+        Diagnostic::at(
+            &rung.origin,
+            format!("this ladder leads more than {DEPTH_MAX} operations deep"),
+            "let it end sooner: each level may cost a whole `timeout`",
+        )
+    })
+}
+
+/// The operations whose ladder holds the rung; none stands for `/proxy`.
+fn owners(all: &All, rung: &RungPlace) -> Vec<Option<Node>> {
+    let node = |operation: &OperationName| Some((rung.owner.clone(), operation.clone()));
+    if let Some(operation) = &rung.owner_operation {
+        return vec![node(operation)];
+    }
+    let integration = all.get(&rung.owner).and_then(|known| known.integration.as_ref());
+    let heirs = integration.into_iter().flat_map(|integration| {
+        let inherits = |ladder: &Arc<[Rung]>| Arc::ptr_eq(ladder, &integration.fallback);
+        integration
+            .operations
+            .iter()
+            .filter(move |(_, operation)| inherits(&operation.fallback))
+            .map(|(name, _)| name)
+    });
+    heirs.map(node).chain([None]).collect()
+}
+
+/// The operations that an operation's ladder names.
+fn next(all: &All, node: &Node) -> Vec<Node> {
+    let integration = all.get(&node.0).and_then(|known| known.integration.as_ref());
+    let Some(operation) = integration.and_then(|integration| integration.operations.get(&node.1)) else {
+        return Vec::new();
+    };
+    operation
+        .fallback
+        .iter()
+        .filter_map(|rung| match rung {
+            Rung::Operation { integration, operation, .. } => Some((integration.clone(), operation.clone())),
+            Rung::Cache | Rung::Default { .. } => None,
+        })
+        .collect()
+}
+
+fn reaches(all: &All, from: &Node, to: &Node) -> bool {
+    let mut seen = BTreeSet::new();
+    let mut open = vec![from.clone()];
+    while let Some(node) = open.pop() {
+        if node == *to {
+            return true;
+        }
+        if seen.insert(node.clone()) {
+            open.extend(next(all, &node));
+        }
+    }
+    false
+}
+
+/// The longest way down, counted only as far as it matters.
+fn depth(all: &All, node: &Node, so_far: usize) -> usize {
+    if so_far > DEPTH_MAX {
+        return so_far;
+    }
+    next(all, node).iter().map(|next| depth(all, next, so_far + 1)).max().unwrap_or(so_far)
+}
+
+/// Callers' patterns that name no integration: hardly meant, and never a hole.
+pub(crate) fn callers(gateway: &Gateway, all: &All, found: &Found, places: &Places) -> Vec<Diagnostic> {
+    let Some(source) = &found.gateway else { return Vec::new() };
+    let mut doubts = Vec::new();
+    for (index, caller) in gateway.server.api_keys.iter().enumerate() {
+        for (item, pattern) in caller.allow.iter().enumerate() {
+            let name = pattern.split('.').next().unwrap_or_default();
+            if name.contains('*') || all.contains_key(name) {
+                continue;
+            }
+            let key = format!("server.auth.api_keys[{index}].allow[{item}]");
+            let help = did_you_mean(name, all.keys().map(IntegrationName::as_str)).unwrap_or_default();
+            let message = format!("there is no integration `{name}`");
+            doubts.push(match places.span(&source.path, &key) {
+                Some(span) => {
+                    Diagnostic::at(&Origin { file: source.path.clone(), span, key }, message, help).warning()
+                }
+                None => Diagnostic::new(&source.path, key, message, help).warning(),
+            });
+        }
+    }
+    doubts
+}

@@ -1,0 +1,162 @@
+//! Keys of `bascule.toml`.
+
+use super::{Key, Kind, SHARE, Table, key, later};
+
+/// `bascule.toml`.
+pub(crate) static GATEWAY: Table = Table {
+    name: "gateway",
+    title: "bascule.toml",
+    about: "The gateway itself. Every table may be left out; an empty file is a working gateway.",
+    keys: &[
+        key("server", Kind::Table(&SERVER), "The data plane: where callers connect."),
+        key("admin", Kind::Table(&ADMIN), "The admin plane: where operators connect."),
+        key("telemetry", Kind::Table(&TELEMETRY), "Traces, metrics and logs."),
+        key("cache", Kind::Table(&STORE), "The response store that all integrations share."),
+        later("breakers", "give each integration its own [circuit_breaker]"),
+    ],
+};
+
+const LISTEN: Kind = Kind::Pattern("^(\\[[0-9A-Fa-f:.]+\\]|[0-9.]+):[0-9]{1,5}$|\\$\\{");
+
+static SERVER: Table = Table {
+    name: "server",
+    title: "[server]",
+    about: "The data plane: where callers connect.",
+    keys: &[
+        key("listen", LISTEN, "Address and port. Port 0 takes a free one.").or("\"127.0.0.1:8080\""),
+        key(
+            "tls",
+            Kind::Table(&TLS),
+            "Serves HTTPS. Absent: plain HTTP. Changes take effect with the next start.",
+        ),
+        key("auth", Kind::Table(&SERVER_AUTH), "Who may call. Absent: anyone who can reach the listener."),
+        key(
+            "allow_anonymous",
+            Kind::Boolean,
+            "Whether a listener off loopback may go without `auth.api_keys`; it is refused otherwise.",
+        )
+        .or("false"),
+        key(
+            "allow_skip",
+            Kind::List(&Kind::Choice { now: &["retry", "circuit", "cache"], later: &[] }),
+            "What callers may bypass with the header `Bascule-Skip`. Absent: everything on a loopback listener \
+             without auth, otherwise nothing.",
+        ),
+        key("max_body", Kind::Size, "Largest body that is held (JSON, forms); raw bodies stream.")
+            .or("\"10MiB\""),
+        key("server_timing", Kind::Boolean, "Whether answers carry `Server-Timing`.").or("false"),
+        key(
+            "drain_timeout",
+            Kind::Duration,
+            "How long calls in flight may take to finish on shutdown; then the process exits with 75.",
+        )
+        .or("\"30s\""),
+        later("inbound", "limit callers in front of the gateway"),
+    ],
+};
+
+static TLS: Table = Table {
+    name: "tls",
+    title: "server.tls",
+    about: "PEM files of the listener; relative paths start in the folder of `bascule.toml`.",
+    keys: &[
+        key("cert", Kind::Text, "Certificate chain.").required(),
+        key("key", Kind::Text, "Private key.").required(),
+        key("client_ca", Kind::Text, "Authority of client certificates; when set, clients must show one."),
+    ],
+};
+
+static SERVER_AUTH: Table = Table {
+    name: "server_auth",
+    title: "server.auth",
+    about: "Authentication of callers.",
+    keys: &[key(
+        "api_keys",
+        Kind::List(&Kind::Table(&CALLER)),
+        "Callers that are let in, sent as `Authorization: Bearer KEY` or `X-API-Key: KEY`. Names and keys are unique.",
+    )
+    .or("[]")],
+};
+
+static CALLER: Table = Table {
+    name: "caller",
+    title: "server.auth.api_keys[]",
+    about: "One caller of the data plane.",
+    keys: &[
+        key("name", Kind::Text, "The caller's name in completion records.").required(),
+        key("key", Kind::Secret, "What the caller sends. Not empty.").required(),
+        key(
+            "allow",
+            Kind::List(&Kind::Pattern("^[A-Za-z0-9_*-]+(\\.[A-Za-z0-9_*-]+)?$")),
+            "What the caller may call: `integration.operation` with `*` as wildcard; `stripe` means `stripe.*`, \
+             `/proxy` included. Absent: everything.",
+        ),
+    ],
+};
+
+static ADMIN: Table = Table {
+    name: "admin",
+    title: "[admin]",
+    about: "The admin plane: where operators connect.",
+    keys: &[
+        key("listen", LISTEN, "Address and port. Off loopback only with `tokens`.").or("\"127.0.0.1:8081\""),
+        key(
+            "tokens",
+            Kind::List(&Kind::Table(&OPERATOR)),
+            "Operators, sent as `Authorization: Bearer TOKEN`. Names and tokens are unique. Empty: anyone on this machine.",
+        )
+        .or("[]"),
+    ],
+};
+
+static OPERATOR: Table = Table {
+    name: "operator",
+    title: "admin.tokens[]",
+    about: "One operator of the admin plane.",
+    keys: &[
+        key("name", Kind::Text, "Whose token it is, for the audit log.").required(),
+        key(
+            "role",
+            Kind::Choice { now: &["viewer", "admin"], later: &[] },
+            "`viewer` reads, `admin` also acts.",
+        )
+        .required(),
+        key("token", Kind::Secret, "What the operator sends. Not empty.").required(),
+    ],
+};
+
+static TELEMETRY: Table = Table {
+    name: "telemetry",
+    title: "[telemetry]",
+    about: "Traces, metrics and logs.",
+    keys: &[
+        key("service_name", Kind::Text, "`service.name` of the exported resource.").or("\"bascule\""),
+        key(
+            "otlp_endpoint",
+            Kind::Pattern("^https?://|\\$\\{"),
+            "Base of an OTLP/HTTP endpoint; `/v1/traces` and `/v1/metrics` are appended. Absent: no export.",
+        ),
+        key(
+            "redact",
+            Kind::List(&Kind::Text),
+            "Names whose values are redacted in everything that is printed, in any case. Replaces the default list.",
+        )
+        .or("[\"password\", \"api_key\", \"token\", \"secret\", \"authorization\"]"),
+        key("sample", SHARE, "Share of calls traced when the caller did not decide.").or("1.0"),
+        key("completion_log", Kind::Boolean, "Whether every call writes a completion record.").or("true"),
+    ],
+};
+
+static STORE: Table = Table {
+    name: "store",
+    title: "[cache] of bascule.toml",
+    about: "The response store that all integrations share.",
+    keys: &[
+        key("max_size", Kind::Size, "What all entries together may weigh.").or("\"64MiB\""),
+        key("max_entry", Kind::Size, "What one entry may weigh; a larger answer is passed on, not stored.")
+            .or("\"1MiB\""),
+        SHARED,
+    ],
+};
+
+const SHARED: Key = later("shared", "every gateway has a store of its own; leave it out");

@@ -1,0 +1,152 @@
+//! Keys of `integrations/NAME.toml`.
+
+use super::{COUNT, Kind, Table, key, later, operation::OPERATION, policies::*};
+
+/// `integrations/NAME.toml`.
+pub(crate) static INTEGRATION: Table = Table {
+    name: "integration",
+    title: "integrations/NAME.toml",
+    about: "One third-party API. The file's name is the integration's: a letter and up to 63 letters, digits, `_` or `-`.",
+    keys: &[
+        key(
+            "type",
+            Kind::Choice {
+                now: &["rest"],
+                later: &["graphql", "grpc", "webhook", "postgres", "redis", "amqp"],
+            },
+            "What kind of API it is.",
+        )
+        .or("\"rest\""),
+        key("description", Kind::Text, "For people."),
+        key("base_url", BASE_URL, "Where calls go: `http` or `https`, host, port, path prefix. `user:password@` becomes basic auth.")
+            .required(),
+        key("headers", Kind::Map(&Kind::Text), "Headers of every request, `/proxy` included. No placeholders."),
+        TIMEOUT.or("\"30s\""),
+        ATTEMPT_TIMEOUT,
+        CONNECT_TIMEOUT.or("\"10s\""),
+        READ_TIMEOUT.or("\"30s\""),
+        WRITE_TIMEOUT.or("\"30s\""),
+        BODY_TIMEOUT,
+        FALLBACK,
+        FALLBACK_ON,
+        FORWARD_HEADERS,
+        IDEMPOTENCY,
+        key("proxy", Kind::Boolean, "Whether `/proxy/NAME/…` is offered.").or("true"),
+        key(
+            "allow_private",
+            Kind::Boolean,
+            "Whether upstream addresses of private networks are allowed. Loopback is, when `base_url` names it.",
+        )
+        .or("false"),
+        ERRORS,
+        key("auth", Kind::Table(&AUTH), "How requests are authenticated upstream. Absent: not at all."),
+        key("retry", Kind::Table(&RETRY), "Retries. Absent: the defaults of the table."),
+        key("circuit_breaker", CIRCUIT_BREAKER, "The breaker. Absent: the defaults of the table."),
+        key("rate_limit", Kind::Table(&RATE_LIMIT), "The integration's own budget. Absent: none."),
+        key("cache", Kind::Table(&CACHE), "Caching of safe operations. Absent: none."),
+        key("concurrency", Kind::Table(&CONCURRENCY), "Calls at a time. Absent: the defaults of the table."),
+        key("endpoints", Kind::Map(&Kind::Table(&ENDPOINT)), "Further endpoints that plugins may pick by name."),
+        key("plugins", Kind::List(&Kind::Table(&PLUGIN)), "Plugins, in the order in which mappers run."),
+        key("operations", Kind::Map(&Kind::Table(&OPERATION)), "The calls that are offered, by name."),
+        later("fan_out", "make the calls one by one"),
+        later("batching", "make the calls one by one"),
+        later("signature", "use a signer plugin: [[plugins]]"),
+        later("dead_letter", "keep what failed on the caller's side"),
+    ],
+};
+
+const BASE_URL: Kind = Kind::Pattern("^https?://|\\$\\{");
+
+static AUTH: Table = Table {
+    name: "auth",
+    title: "[auth]",
+    about: "How requests are authenticated upstream. Which keys apply depends on `type`.",
+    keys: &[
+        key(
+            "type",
+            Kind::Choice { now: &["none", "bearer", "api_key", "basic", "oauth2", "plugin"], later: &[] },
+            "`bearer`: token. `api_key`: key, in, name. `basic`: username, password. `oauth2` (client credentials): \
+             token_url, client_id, client_secret, scopes, audience. `plugin`: a `signer` or `token-source` of `[[plugins]]`.",
+        )
+        .required(),
+        key("token", Kind::Secret, "bearer: the token. Required."),
+        key("key", Kind::Secret, "api_key: the key. Required."),
+        key("in", Kind::Choice { now: &["header", "query"], later: &[] }, "api_key: where it goes; `header` when absent."),
+        key("name", Kind::Text, "api_key: the header (`X-API-Key` when absent) or the query parameter (required)."),
+        key("username", Kind::Text, "basic: the user. Required."),
+        key("password", Kind::Secret, "basic: the password. Required, may be empty."),
+        key("token_url", BASE_URL, "oauth2: the token endpoint. Required."),
+        key("client_id", Kind::Text, "oauth2: the client. Required."),
+        key("client_secret", Kind::Secret, "oauth2: its secret. Required."),
+        key("scopes", Kind::List(&Kind::Text), "oauth2: scopes to ask for; none when absent."),
+        key("audience", Kind::Text, "oauth2: `audience`, which some providers want."),
+    ],
+};
+
+static ENDPOINT: Table = Table {
+    name: "endpoint",
+    title: "[endpoints.NAME]",
+    about: "A further endpoint.",
+    keys: &[key("base_url", BASE_URL, "As the integration's, without `user:password@`.").required()],
+};
+
+static PLUGIN: Table = Table {
+    name: "plugin",
+    title: "[[plugins]]",
+    about: "One plugin. Two that export the same phase for one operation are an error, except `response-mapper` and \
+            `error-mapper`, which run in file order.",
+    keys: &[
+        key("source", Kind::Text, "`builtin:NAME`, or a file beside `bascule.toml`.").required(),
+        key("sha256", Kind::Pattern("^[0-9A-Fa-f]{64}$|\\$\\{"), "Pins the content: 64 hexadecimal digits."),
+        key("config", Kind::JsonTable, "What the plugin sees as its configuration."),
+        key(
+            "credentials",
+            Kind::Map(&Kind::Secret),
+            "Secrets by name that the plugin may use (sign with, insert) but never read.",
+        ),
+        key("attributes", Kind::Map(&Kind::Text), "Texts by name that the plugin may read."),
+        key(
+            "grants",
+            Kind::List(&Kind::Text),
+            "What it may use beyond `types`, `context`, `log`, `config` and `clock`: `\"random\"`, `\"body-read\"`.",
+        )
+        .or("[]"),
+        key(
+            "phases",
+            Kind::List(&Kind::Choice {
+                now: &[
+                    "lifecycle",
+                    "request-mapper",
+                    "cache-policy",
+                    "signer",
+                    "token-source",
+                    "classifier",
+                    "response-mapper",
+                    "error-mapper",
+                ],
+                later: &[],
+            }),
+            "The phases to use. Absent: all that it exports.",
+        ),
+        key(
+            "operations",
+            Kind::List(&Kind::Text),
+            "The operations it applies to. Absent: all of them, and `/proxy`.",
+        ),
+        key("limits", Kind::Table(&PLUGIN_LIMITS), "Its limits; what is absent is the host's default."),
+        key("reuse", Kind::Boolean, "Whether instances are used again; only `false` in this version.").or("false"),
+    ],
+};
+
+static PLUGIN_LIMITS: Table = Table {
+    name: "plugin_limits",
+    title: "plugins[].limits",
+    about: "Limits of one plugin.",
+    keys: &[
+        key("memory", Kind::Size, "Linear memory of one instance; 64MiB when absent."),
+        key("cpu", Kind::Duration, "CPU time of one phase; 20 to 100ms by phase when absent."),
+        key("wall", Kind::Duration, "Wall time of one phase; 250ms when absent."),
+        key("body", Kind::Size, "Largest body that it may read; 2MiB when absent."),
+        key("instances", COUNT, "Instances at a time; 64 when absent."),
+    ],
+};

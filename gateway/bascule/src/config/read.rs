@@ -1,0 +1,25 @@
+//! Reads the tables of the files into [`super::settings`], each value checked where it stands.
+//!
+//! One file per part of the vocabulary. What concerns several files (fallback ladders, names of other
+//! integrations) is left to [`super::check`].
+
+mod auth;
+mod base_url;
+mod breaker;
+mod cache;
+mod fallback;
+mod gateway;
+mod headers;
+mod integration;
+mod operation;
+mod params;
+mod plugins;
+mod policies;
+mod prefix;
+mod query;
+mod retry;
+
+pub(crate) use fallback::RungPlace;
+pub(crate) use gateway::{Gateway, gateway};
+pub(crate) use integration::{IntegrationFile, integration};
+pub(crate) use prefix::from_environment;

@@ -1,0 +1,164 @@
+//! `[circuit_breaker]` of integrations and operations.
+
+use super::policies::at_least_one;
+use crate::config::{
+    keys::Kind,
+    reader::{Field, Reader, not_in_this_version},
+};
+use bascule_resilience::{AfterReopen, BreakerConfig, Mode, Preset, Reopen, SlowCall, Trip};
+use std::{num::NonZeroU32, time::Duration};
+
+/// Calls before a rate is looked at, when nothing is said.
+const MIN_CALLS: u32 = 20;
+/// The share of slow calls that trips, when nothing is said.
+const SLOW_CALL_RATE: f64 = 0.8;
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Reads a breaker; what it does not set is `base`'s, or the preset's if it names one.
+pub(crate) fn breaker(field: &Field<'_, '_>, base: &BreakerConfig) -> BreakerConfig {
+    if field.is_string() {
+        field.problem(
+            not_in_this_version("circuit_breaker = \"NAME\""),
+            "write the breaker here: circuit_breaker = { failures = 5 }, or { preset = \"external-api\" }",
+        );
+        return base.clone();
+    }
+    let field = field.as_kind(|kind| matches!(kind, Kind::Table(_)));
+    let Some(table) = field.table() else { return base.clone() };
+    let preset = table.field("preset").and_then(|field| field.choice()).and_then(Preset::named);
+    let mut config = preset.map_or_else(|| base.clone(), Preset::config);
+    let min_calls = table.field("min_calls").and_then(|field| field.count());
+    config.trip = trip(&table, &config.trip, min_calls);
+    config.slow_call = slow_call(&table, config.slow_call, min_calls);
+    if table.has("min_calls") && config.slow_call.is_none() && !matches!(config.trip, Trip::Rate { .. }) {
+        table.problem(
+            "min_calls",
+            "nothing here counts a share of calls",
+            "add `failure_rate` or `slow_call`",
+        );
+    }
+    config.reset_after =
+        table.field("reset_after").and_then(|field| field.duration()).unwrap_or(config.reset_after);
+    let count = |name| table.field(name).and_then(|field| field.count());
+    config.half_open_probes = count("half_open_probes").unwrap_or(config.half_open_probes);
+    config.half_open_successes = count("half_open_successes").unwrap_or(config.half_open_successes);
+    if let Some(field) = table.field("reopen") {
+        config.reopen = reopen(&field, config.reset_after);
+    }
+    config.mode = table.field("mode").and_then(|field| field.choice()).map_or(config.mode, mode);
+    table.finish();
+    config
+}
+
+fn mode(word: &str) -> Mode {
+    match word {
+        "forced-open" => Mode::ForcedOpen,
+        "forced-closed" => Mode::ForcedClosed,
+        "observe" => Mode::Observe,
+        "off" => Mode::Off,
+        _ => Mode::Auto,
+    }
+}
+
+/// What opens the circuit: of three rules, the one that the keys speak of.
+fn trip(table: &Reader<'_, '_>, base: &Trip, min_calls: Option<NonZeroU32>) -> Trip {
+    let failures = table.field("failures").and_then(|field| field.count());
+    let window = table.field("window").and_then(|field| field.duration());
+    let rate = table.field("failure_rate").and_then(|field| field.number());
+    let consecutive = table.field("consecutive").and_then(|field| field.boolean());
+    if table.has("failure_rate") {
+        for name in ["failures", "consecutive"].into_iter().filter(|name| table.has(name)) {
+            table.problem(
+                name,
+                format!("`{name}` and `failure_rate` are different rules"),
+                format!("remove `{name}` or `failure_rate`"),
+            );
+        }
+    } else if consecutive == Some(true) && table.has("window") {
+        table.problem(
+            "window",
+            "an unbroken run is counted without a window",
+            "remove `window` or `consecutive`",
+        );
+    }
+    let (base_failures, base_window) = match base {
+        Trip::Count { failures, window } => (*failures, *window),
+        Trip::Consecutive { failures } => (*failures, MINUTE),
+        Trip::Rate { window, .. } => (at_least_one(5), *window),
+    };
+    let counted =
+        || Trip::Count { failures: failures.unwrap_or(base_failures), window: window.unwrap_or(base_window) };
+    if let Some(rate) = rate {
+        let min_calls = min_calls.unwrap_or_else(|| base_min_calls(base));
+        return Trip::Rate { rate, min_calls, window: window.unwrap_or(base_window) };
+    }
+    match (consecutive, base) {
+        (Some(true), _) => Trip::Consecutive { failures: failures.unwrap_or(base_failures) },
+        (Some(false), _) => counted(),
+        (None, Trip::Consecutive { .. }) if window.is_none() => {
+            Trip::Consecutive { failures: failures.unwrap_or(base_failures) }
+        }
+        (None, Trip::Rate { rate, min_calls: base_calls, .. }) if failures.is_none() => Trip::Rate {
+            rate: *rate,
+            min_calls: min_calls.unwrap_or(*base_calls),
+            window: window.unwrap_or(base_window),
+        },
+        (None, _) => counted(),
+    }
+}
+
+fn base_min_calls(base: &Trip) -> NonZeroU32 {
+    match base {
+        Trip::Rate { min_calls, .. } => *min_calls,
+        _ => at_least_one(MIN_CALLS),
+    }
+}
+
+fn slow_call(
+    table: &Reader<'_, '_>,
+    base: Option<SlowCall>,
+    min_calls: Option<NonZeroU32>,
+) -> Option<SlowCall> {
+    let threshold = table.field("slow_call").and_then(|field| field.duration());
+    let rate = table.field("slow_call_rate").and_then(|field| field.number());
+    if base.is_none() && table.has("slow_call_rate") && !table.has("slow_call") {
+        table.problem("slow_call_rate", "nothing says which calls are slow", "add slow_call = \"2s\"");
+    }
+    let start = match (base, threshold) {
+        (Some(base), _) => base,
+        (None, Some(threshold)) => {
+            SlowCall { threshold, rate: SLOW_CALL_RATE, min_calls: at_least_one(MIN_CALLS) }
+        }
+        (None, None) => return None,
+    };
+    Some(SlowCall {
+        threshold: threshold.unwrap_or(start.threshold),
+        rate: rate.unwrap_or(start.rate),
+        min_calls: min_calls.unwrap_or(start.min_calls),
+    })
+}
+
+fn reopen(field: &Field<'_, '_>, reset_after: Duration) -> Option<Reopen> {
+    let table = field.table()?;
+    let small = |name| table.field(name).and_then(|field| field.small());
+    let duration = |name| table.field(name).and_then(|field| field.duration());
+    let number = |name| table.field(name).and_then(|field| field.number());
+    let interval = duration("interval").unwrap_or(reset_after);
+    let reopen = Reopen {
+        fixed: small("fixed").unwrap_or(3),
+        interval,
+        exponential: small("exponential").unwrap_or(5),
+        multiplier: number("multiplier").unwrap_or(2.0),
+        max_interval: duration("max_interval").unwrap_or(interval.max(60 * MINUTE)),
+        jitter: number("jitter").unwrap_or(0.2),
+        then: match table.field("then").and_then(|field| field.choice()) {
+            Some("hold") => AfterReopen::Hold,
+            _ => AfterReopen::Cap,
+        },
+    };
+    if reopen.max_interval < reopen.interval {
+        table.problem("max_interval", "`max_interval` is shorter than `interval`", "raise `max_interval`");
+    }
+    table.finish();
+    Some(reopen)
+}

@@ -1,0 +1,155 @@
+//! `fallback` and `fallback_on`.
+//!
+//! Whether the operations that rungs name exist, and whether ladders come back to themselves, is
+//! looked at when every file has been read: [`crate::config::check`].
+
+use crate::{
+    config::{
+        keys::Kind,
+        reader::{Field, Reader},
+        settings::{FallbackCauses, Origin, Rung},
+    },
+    model::{Cause, IntegrationName, OperationName},
+};
+use http::StatusCode;
+
+/// Most rungs of a ladder: bounds what one failed call may set off.
+const LADDER_MAX: usize = 8;
+
+/// A rung that names an operation, with its place.
+#[derive(Clone, Debug)]
+pub(crate) struct RungPlace {
+    /// Where it stands.
+    pub(crate) origin: Origin,
+    /// The integration whose ladder it is in.
+    pub(crate) owner: IntegrationName,
+    /// The operation whose ladder it is in; none: the integration's.
+    pub(crate) owner_operation: Option<OperationName>,
+    /// The integration that it calls.
+    pub(crate) integration: IntegrationName,
+    /// The operation that it calls.
+    pub(crate) operation: OperationName,
+    /// The parameters that it gives; none: the call's own.
+    pub(crate) params: Option<Vec<String>>,
+}
+
+/// A ladder as it was read.
+#[derive(Default)]
+pub(crate) struct Ladder {
+    /// Its rungs.
+    pub(crate) rungs: Vec<Rung>,
+    /// Places of those that name operations.
+    pub(crate) places: Vec<RungPlace>,
+}
+
+/// Reads a ladder of `owner`.
+pub(crate) fn fallback(
+    field: &Field<'_, '_>,
+    owner: &IntegrationName,
+    owner_operation: Option<&OperationName>,
+) -> Ladder {
+    let mut ladder = Ladder::default();
+    if field.is_string() {
+        let word = field.as_kind(|kind| matches!(kind, Kind::Choice { .. })).choice();
+        ladder.rungs.extend(word.map(|_| Rung::Cache));
+        return ladder;
+    }
+    if !field.is_list() {
+        field.problem("expected \"cache\" or a list of rungs", "put the rung in brackets: fallback = [ … ]");
+        return ladder;
+    }
+    let items = field.as_kind(|kind| matches!(kind, Kind::List(_))).items().unwrap_or_default();
+    if items.len() > LADDER_MAX {
+        field.problem(format!("a ladder has at most {LADDER_MAX} rungs"), "");
+    }
+    for item in &items {
+        if let Some(Rung::Default { .. }) = ladder.rungs.last() {
+            item.ctx.warn(
+                &item.path,
+                &item.span,
+                "this rung is never reached",
+                "a default always answers: put it last",
+            );
+        }
+        rung(item, owner, owner_operation, &mut ladder);
+    }
+    ladder
+}
+
+fn rung(
+    item: &Field<'_, '_>,
+    owner: &IntegrationName,
+    owner_operation: Option<&OperationName>,
+    ladder: &mut Ladder,
+) {
+    if item.is_string() {
+        let word = item.as_kind(|kind| matches!(kind, Kind::Choice { .. })).choice();
+        ladder.rungs.extend(word.map(|_| Rung::Cache));
+        return;
+    }
+    let item = item.as_kind(|kind| matches!(kind, Kind::Table(_)));
+    let Some(table) = item.table() else { return };
+    match (table.has("operation"), table.has("default"), table.has("queue")) {
+        (true, false, _) => {
+            if let Some((rung, place)) = operation_rung(&table, owner, owner_operation) {
+                ladder.rungs.push(rung);
+                ladder.places.push(place);
+            }
+            table.finish_for("to a rung with `operation`");
+        }
+        (false, true, _) => {
+            ladder.rungs.extend(default_rung(&table));
+            table.finish_for("to a rung with `default`");
+        }
+        // A queue alone is refused by name.
+        (false, false, true) => table.finish_for("here"),
+        _ => item.problem(
+            "a rung has either `operation` or `default`",
+            "write \"cache\", { operation = \"integration.operation\" } or { default = { … } }",
+        ),
+    }
+}
+
+fn operation_rung(
+    table: &Reader<'_, '_>,
+    owner: &IntegrationName,
+    owner_operation: Option<&OperationName>,
+) -> Option<(Rung, RungPlace)> {
+    let params = table.field("params").and_then(|field| field.template_table());
+    let field = table.field("operation")?;
+    let text = field.text()?;
+    let (integration, operation) = match text.value().split_once('.') {
+        Some((integration, operation)) => (IntegrationName::new(integration), operation),
+        None => (Ok(owner.clone()), text.value()),
+    };
+    let named = integration.and_then(|integration| Ok((integration, OperationName::new(operation)?)));
+    let (integration, operation) = match named {
+        Ok(names) => names,
+        Err(error) => {
+            field.problem(error.to_string(), "write \"integration.operation\" or \"operation\"");
+            return None;
+        }
+    };
+    let place = RungPlace {
+        origin: field.ctx.origin(&field.path, &field.span),
+        owner: owner.clone(),
+        owner_operation: owner_operation.cloned(),
+        integration: integration.clone(),
+        operation: operation.clone(),
+        params: params.as_ref().map(|params| params.keys().cloned().collect()),
+    };
+    Some((Rung::Operation { integration, operation, params }, place))
+}
+
+fn default_rung(table: &Reader<'_, '_>) -> Option<Rung> {
+    let body = table.field("default").and_then(|field| field.json());
+    let status = table.field("status").and_then(|field| field.small()).unwrap_or(200);
+    Some(Rung::Default { body: body?, status: StatusCode::from_u16(u16::try_from(status).ok()?).ok()? })
+}
+
+/// Reads `fallback_on`.
+pub(crate) fn fallback_on(field: &Field<'_, '_>) -> FallbackCauses {
+    let items = field.items().unwrap_or_default();
+    let causes: Vec<Cause> = items.iter().filter_map(|item| Cause::parse(item.choice()?)).collect();
+    FallbackCauses::of(&causes)
+}

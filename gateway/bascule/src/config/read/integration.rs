@@ -1,0 +1,189 @@
+//! `integrations/NAME.toml`.
+
+use super::{
+    auth::auth,
+    base_url::{Base as BaseOfUrl, base_url},
+    breaker::breaker,
+    cache::{CacheBase, cache},
+    fallback::{Ladder, RungPlace, fallback, fallback_on},
+    headers::{Values, forwarded, headers},
+    operation::{Base, operation},
+    plugins::{endpoints, plugins},
+    policies::{concurrency, default_timeouts, errors, idempotency, rate_limit, timeouts},
+    retry::{default_retry, retry},
+};
+use crate::{
+    config::{
+        reader::{Field, Reader},
+        settings::{Auth, FallbackCauses, Integration, Operation, Rung},
+    },
+    model::{IntegrationName, OperationName},
+};
+use bascule_resilience::BreakerConfig;
+use std::{collections::BTreeMap, sync::Arc};
+
+/// What a file came to.
+pub(crate) struct IntegrationFile {
+    /// The integration; none when its problems leave nothing to build.
+    pub(crate) integration: Option<Integration>,
+    /// Rungs that name operations, for the check over all files.
+    pub(crate) rungs: Vec<RungPlace>,
+}
+
+/// Reads the file of the integration `name`. `operations` are the names that it declares.
+pub(crate) fn integration(
+    top: Reader<'_, '_>,
+    name: &IntegrationName,
+    operations: &[String],
+    digest: [u8; 32],
+) -> IntegrationFile {
+    // The keys of other types are not known: one clear problem is better than thirty.
+    if let Some(field) = top.field("type")
+        && field.choice().is_none()
+    {
+        return IntegrationFile { integration: None, rungs: Vec::new() };
+    }
+    let description = top.field("description").and_then(|field| field.string()).unwrap_or_default();
+    let url = top.field("base_url");
+    let has_url = url.is_some();
+    let url = url.and_then(|field| base_url(&field));
+    let plugins = top.field("plugins").map(|field| plugins(&field, operations)).unwrap_or_default();
+    let endpoints = top.field("endpoints").map(|field| endpoints(&field)).unwrap_or_default();
+    let has_plugins = top.has("plugins");
+    let auth = authentication(&top, url.as_ref(), has_plugins);
+
+    let ladder = top.field("fallback").map(|field| fallback(&field, name, None)).unwrap_or_default();
+    let Ladder { rungs, places: mut rung_places } = ladder;
+    let rungs: Arc<[Rung]> = rungs.into();
+    let cache_base = top.field("cache").map_or_else(CacheBase::default, |field| cache(&field));
+    let base = Base {
+        integration: name,
+        operations,
+        has_plugins,
+        headers: top.field("headers").map(|field| headers(&field, Values::Literals)).unwrap_or_default(),
+        timeouts: timeouts(&top, default_timeouts()),
+        retry: top.field("retry").map_or_else(default_retry, |field| retry(&field)),
+        breaker: top
+            .field("circuit_breaker")
+            .map_or_else(BreakerConfig::default, |field| breaker(&field, &BreakerConfig::default())),
+        cache: cache_base,
+        fallback: Arc::clone(&rungs),
+        fallback_on: top.field("fallback_on").map_or_else(FallbackCauses::all, |field| fallback_on(&field)),
+        idempotency: top.field("idempotency").and_then(|field| idempotency(&field)),
+        errors: Arc::new(top.field("errors").map(|field| errors(&field)).unwrap_or_default()),
+        forward_headers: top.field("forward_headers").map(|field| forwarded(&field)).unwrap_or_default(),
+    };
+    let rate_limit = top.field("rate_limit").and_then(|field| rate_limit(&field));
+    let concurrency = concurrency(top.field("concurrency"));
+    let proxy = top.field("proxy").and_then(|field| field.boolean()).unwrap_or(true);
+    let allow_private = top.field("allow_private").and_then(|field| field.boolean()).unwrap_or(false);
+    let declared = top.field("operations");
+    let built = declared.map(|field| self::operations(&field, &base, &mut rung_places)).unwrap_or_default();
+    check(&top, &base, &built, proxy);
+    let file = top.ctx.source.path.clone();
+    let (ctx, span) = (top.ctx, top.span.clone());
+    top.finish();
+    if !has_url {
+        // Only now is it known whether it merely stands in the wrong table.
+        ctx.missing("base_url", "base_url", &span, "write base_url = \"https://…\"");
+    }
+    let integration = url.zip(auth).map(|(url, auth)| Integration {
+        name: name.clone(),
+        description,
+        base_url: url.url,
+        endpoints,
+        headers: base.headers,
+        timeouts: base.timeouts,
+        fallback: base.fallback,
+        fallback_on: base.fallback_on,
+        forward_headers: base.forward_headers,
+        proxy,
+        allow_private,
+        auth,
+        retry: base.retry,
+        breaker: base.breaker,
+        rate_limit,
+        concurrency,
+        plugins,
+        idempotency: base.idempotency,
+        errors: base.errors,
+        cache: cache_base.rule(&rungs),
+        operations: built,
+        file,
+        digest,
+    });
+    IntegrationFile { integration, rungs: rung_places }
+}
+
+/// `[auth]`, or the user and password of `base_url`.
+fn authentication(top: &Reader<'_, '_>, url: Option<&BaseOfUrl>, has_plugins: bool) -> Option<Auth> {
+    let in_url = url.and_then(|url| url.user_info.clone());
+    let table = top.field("auth");
+    match (table, in_url) {
+        (Some(field), in_url) => {
+            if in_url.is_some() {
+                top.problem(
+                    "base_url",
+                    "the URL holds credentials, and so does [auth]",
+                    "remove `user:password@` from `base_url`, or [auth]",
+                );
+            }
+            auth(field.table()?, has_plugins)
+        }
+        (None, Some((username, password))) => Some(Auth::Basic { username, password }),
+        (None, None) => Some(Auth::None),
+    }
+}
+
+fn operations(
+    field: &Field<'_, '_>,
+    base: &Base<'_>,
+    places: &mut Vec<RungPlace>,
+) -> BTreeMap<OperationName, Arc<Operation>> {
+    let mut built = BTreeMap::new();
+    for (name, value) in field.entries().unwrap_or_default() {
+        match OperationName::new(&name) {
+            Ok(name) => {
+                if let Some(operation) = operation(&value, &name, base, places) {
+                    built.insert(name, Arc::new(operation));
+                }
+            }
+            Err(error) => {
+                value.ctx.problem(&value.path, &value.key_span, error.to_string(), "rename the operation");
+            }
+        }
+    }
+    built
+}
+
+/// Doubts about the file as a whole.
+fn check(
+    top: &Reader<'_, '_>,
+    base: &Base<'_>,
+    operations: &BTreeMap<OperationName, Arc<Operation>>,
+    proxy: bool,
+) {
+    let falls_back = base.fallback.iter().any(|rung| matches!(rung, Rung::Cache));
+    let caches = operations.values().any(|operation| operation.cache.is_some());
+    if falls_back && !caches && operations.len() == base.operations.len() {
+        top.warn(
+            "fallback",
+            "the rung \"cache\" never answers: nothing is cached here",
+            "add ttl = \"10m\" to [cache]",
+        );
+    }
+    if !proxy && base.operations.is_empty() {
+        top.warn(
+            "proxy",
+            "nothing can be called: there are no operations and no proxy",
+            "declare [operations.NAME]",
+        );
+    }
+    let factor = base.retry.policy.timeout_factor;
+    if factor != 1.0
+        && base.timeouts.attempt.is_none()
+        && !operations.values().any(|o| o.timeouts.attempt.is_some())
+    {
+        top.warn("retry", "`timeout_factor` does nothing without `attempt_timeout`", "set `attempt_timeout`");
+    }
+}

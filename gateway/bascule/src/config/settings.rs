@@ -1,0 +1,46 @@
+//! The validated configuration: what the rest of the gateway works with.
+//!
+//! Every value here has been checked and every default filled in, so that no code behind it needs to
+//! ask "is it set?" or "can it be zero?". Operations carry their *resolved* policies: an operation
+//! that does not say anything has its integration's.
+
+mod gateway;
+mod integration;
+mod operation;
+mod template;
+
+pub use gateway::{
+    AdminSettings, AdminToken, ApiKey, CacheSettings, Role, ServerSettings, SkipSet, TelemetrySettings,
+    TlsFiles,
+};
+pub use integration::{
+    ApiKeyPlace, Auth, BaseUrl, ConcurrencyLimit, FallbackCauses, HeaderSetting, Integration, OAuth2, Origin,
+    PluginLimits, PluginSettings, PluginSource, RateLimit, Rung, Timeouts,
+};
+pub use operation::{
+    BodyKind, CacheRule, ErrorMapping, Idempotency, Operation, Parameter, ParameterType, Parameters,
+    QueryEntry, RetrySettings,
+};
+pub use template::{PathPart, PathTemplate, TemplateError, TextPart, TextTemplate};
+
+use crate::model::{IntegrationName, Secret};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+/// A whole configuration, immutable once loaded.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Folder of `bascule.toml`; relative paths start here.
+    pub root: PathBuf,
+    /// The data plane's listener.
+    pub server: ServerSettings,
+    /// The admin plane's listener.
+    pub admin: AdminSettings,
+    /// Traces, metrics and logs.
+    pub telemetry: TelemetrySettings,
+    /// The response store that all integrations share.
+    pub cache: CacheSettings,
+    /// Integrations by name.
+    pub integrations: BTreeMap<IntegrationName, Arc<Integration>>,
+    /// Every secret that occurs anywhere, for scrubbing texts that leave the gateway.
+    pub secrets: Vec<Secret>,
+}

@@ -1,0 +1,111 @@
+//! Settings of the gateway itself: `bascule.toml`.
+
+use crate::model::Secret;
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+/// `[server]`: the data plane.
+#[derive(Clone, Debug)]
+pub struct ServerSettings {
+    /// Where to listen; default `127.0.0.1:8080`.
+    pub listen: SocketAddr,
+    /// Certificate and key; none: plain HTTP.
+    pub tls: Option<TlsFiles>,
+    /// Callers that are let in. Empty: anyone who can reach the listener.
+    pub api_keys: Vec<ApiKey>,
+    /// Whether a listener off loopback may go without keys.
+    pub allow_anonymous: bool,
+    /// What `Bascule-Skip` may bypass.
+    pub allow_skip: SkipSet,
+    /// Largest body that is held (JSON, forms), in octets; default 10 MiB.
+    pub max_body: u64,
+    /// Whether answers carry `Server-Timing`.
+    pub server_timing: bool,
+    /// How long calls in flight may take to finish on shutdown; default 30 s.
+    pub drain_timeout: Duration,
+}
+
+/// `server.tls`: PEM files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// Certificate chain.
+    pub cert: PathBuf,
+    /// Private key.
+    pub key: PathBuf,
+    /// Authority of client certificates; when set, clients must show one.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// A caller of the data plane.
+#[derive(Clone, Debug)]
+pub struct ApiKey {
+    /// The caller's name: in completion records, never in metric labels.
+    pub name: String,
+    /// What the caller sends.
+    pub key: Secret,
+    /// `integration.operation` patterns with `*` as wildcard; empty: everything.
+    pub allow: Vec<String>,
+}
+
+/// The mechanisms that `Bascule-Skip` names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SkipSet {
+    /// One attempt only.
+    pub retry: bool,
+    /// The breaker neither refuses nor counts the call.
+    pub circuit: bool,
+    /// The cache is neither read nor written.
+    pub cache: bool,
+}
+
+/// `[admin]`: the operators' API.
+#[derive(Clone, Debug)]
+pub struct AdminSettings {
+    /// Where to listen; default `127.0.0.1:8081`.
+    pub listen: SocketAddr,
+    /// Bearer tokens; empty is allowed on loopback only.
+    pub tokens: Vec<AdminToken>,
+}
+
+/// A token of the admin plane.
+#[derive(Clone, Debug)]
+pub struct AdminToken {
+    /// Whose token it is, for the audit log.
+    pub name: String,
+    /// What it may do.
+    pub role: Role,
+    /// What the operator sends.
+    pub token: Secret,
+}
+
+/// What an operator may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Reads.
+    Viewer,
+    /// Reads and acts.
+    Admin,
+}
+
+/// `[telemetry]`.
+#[derive(Clone, Debug)]
+pub struct TelemetrySettings {
+    /// `service.name` of the resource; default `bascule`.
+    pub service_name: String,
+    /// Base of the OTLP/HTTP endpoint, without `/v1/traces`; absent: no export.
+    pub otlp_endpoint: Option<url::Url>,
+    /// Names (lower case) whose values are redacted in everything that is printed.
+    pub redact: Vec<String>,
+    /// Share of calls traced when the caller did not decide, 0 to 1; default 1.
+    pub sample: f64,
+    /// Whether each call writes a completion record; default true.
+    pub completion_log: bool,
+}
+
+/// `[cache]` of `bascule.toml`.
+#[derive(Clone, Debug)]
+pub struct CacheSettings {
+    /// What all entries together may weigh, in octets; default 64 MiB.
+    pub max_size: u64,
+    /// What one entry may weigh, in octets; default 1 MiB.
+    pub max_entry: u64,
+}

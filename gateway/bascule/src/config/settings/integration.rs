@@ -1,0 +1,315 @@
+//! Settings of one integration: a file `integrations/NAME.toml`.
+
+use super::{CacheRule, ErrorMapping, Idempotency, Operation, RetrySettings, TextTemplate};
+use crate::model::{Cause, IntegrationName, OperationName, Secret};
+use bascule_resilience::BreakerConfig;
+use http::HeaderName;
+use std::{
+    collections::BTreeMap,
+    num::{NonZeroU32, NonZeroUsize},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+/// A third-party API.
+#[derive(Clone, Debug)]
+pub struct Integration {
+    /// Its name: the file's.
+    pub name: IntegrationName,
+    /// For people.
+    pub description: String,
+    /// Where calls go unless a plugin picks a named endpoint.
+    pub base_url: BaseUrl,
+    /// `[endpoints.NAME]`.
+    pub endpoints: BTreeMap<String, BaseUrl>,
+    /// Headers of every request, `/proxy` included.
+    pub headers: Vec<HeaderSetting>,
+    /// Time limits of calls through `/proxy`, and the base for operations.
+    pub timeouts: Timeouts,
+    /// The ladder of calls through `/proxy`, and the base for operations.
+    pub fallback: Arc<[Rung]>,
+    /// Which endings start the ladder.
+    pub fallback_on: FallbackCauses,
+    /// Caller's headers that `/v1` passes on (and that join the cache key).
+    pub forward_headers: Vec<HeaderName>,
+    /// Whether `/proxy/{name}/` exists.
+    pub proxy: bool,
+    /// Whether private upstream addresses are allowed.
+    pub allow_private: bool,
+    /// How requests are authenticated upstream.
+    pub auth: Auth,
+    /// Retry rule of safe calls through `/proxy`.
+    pub retry: RetrySettings,
+    /// The integration's breaker.
+    pub breaker: BreakerConfig,
+    /// The integration's own budget; none: unlimited until the provider says otherwise.
+    pub rate_limit: Option<RateLimit>,
+    /// Calls at a time.
+    pub concurrency: ConcurrencyLimit,
+    /// Plugins in file order.
+    pub plugins: Vec<PluginSettings>,
+    /// Idempotency keys of calls through `/proxy`.
+    pub idempotency: Option<Idempotency>,
+    /// `errors."404" = …`, by upstream status.
+    pub errors: Arc<BTreeMap<u16, ErrorMapping>>,
+    /// `[cache]`: the rule of safe operations that have none of their own.
+    pub cache: Option<CacheRule>,
+    /// Operations by name.
+    pub operations: BTreeMap<OperationName, Arc<Operation>>,
+    /// The file it came from.
+    pub file: PathBuf,
+    /// SHA-256 over everything that may change an answer: part of every cache key, and how a reload
+    /// tells what changed. Includes secrets, so that new credentials never see old answers.
+    pub digest: [u8; 32],
+}
+
+/// Where a setting stands, for problems found after loading (plugins) and for `explain`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// The file.
+    pub file: PathBuf,
+    /// Octets of the offending text in the file.
+    pub span: std::ops::Range<usize>,
+    /// Dotted key path, e.g. `plugins[0].source`.
+    pub key: String,
+}
+
+/// The base of an upstream: scheme, authority and a path prefix that no request leaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseUrl {
+    /// Whether to use TLS.
+    pub https: bool,
+    /// Host name or address (an IPv6 address without brackets).
+    pub host: String,
+    /// Port, the scheme's default filled in.
+    pub port: u16,
+    /// What goes into `Host`: without the port when it is the scheme's default.
+    pub authority: String,
+    /// Path prefix without a trailing slash; empty for none.
+    pub path: String,
+    /// Whether the host was written as a loopback address or `localhost`: then loopback is allowed.
+    pub loopback: bool,
+}
+
+/// A header that is sent with every request.
+#[derive(Clone, Debug)]
+pub struct HeaderSetting {
+    /// Its name.
+    pub name: HeaderName,
+    /// Its value; on operations it may hold placeholders.
+    pub value: TextTemplate,
+    /// Whether the value came from the environment or a file and must not be shown.
+    pub secret: bool,
+}
+
+/// Time limits of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// All attempts together, to the response head where the body is passed through; default 30 s.
+    pub whole: Duration,
+    /// One attempt; default none.
+    pub attempt: Option<Duration>,
+    /// Resolving, connecting and the TLS handshake; default 10 s.
+    pub connect: Duration,
+    /// Longest silence while reading; default 30 s.
+    pub read: Duration,
+    /// Longest stall while writing; default 30 s.
+    pub write: Duration,
+    /// The whole of a body that is passed through; default none.
+    pub body: Option<Duration>,
+}
+
+/// Upstream authentication.
+#[derive(Clone, Debug)]
+pub enum Auth {
+    /// None.
+    None,
+    /// `Authorization: Bearer …`.
+    Bearer {
+        /// The token.
+        token: Secret,
+    },
+    /// A key in a header or in the query.
+    ApiKey {
+        /// Where it goes.
+        place: ApiKeyPlace,
+        /// The key.
+        key: Secret,
+    },
+    /// `Authorization: Basic …`.
+    Basic {
+        /// User name.
+        username: String,
+        /// Password.
+        password: Secret,
+    },
+    /// OAuth 2 client credentials (RFC 6749 §4.4).
+    OAuth2(Box<OAuth2>),
+    /// A plugin's `signer`.
+    Plugin,
+}
+
+/// Where an API key goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ApiKeyPlace {
+    /// A header; default `X-API-Key`.
+    Header(HeaderName),
+    /// A query parameter. It is redacted wherever a URL is shown.
+    Query(String),
+}
+
+/// OAuth 2 client credentials.
+#[derive(Clone, Debug)]
+pub struct OAuth2 {
+    /// The token endpoint.
+    pub token_url: url::Url,
+    /// Client identifier.
+    pub client_id: String,
+    /// Client secret.
+    pub client_secret: Secret,
+    /// Scopes, sent space-separated.
+    pub scopes: Vec<String>,
+    /// `audience`, which some providers want.
+    pub audience: Option<String>,
+}
+
+/// A budget of requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Requests per window.
+    pub requests: NonZeroU32,
+    /// The window.
+    pub window: Duration,
+    /// How many may go at once; default `requests`.
+    pub burst: NonZeroU32,
+    /// How long a call may queue for a token; default 0.
+    pub max_wait: Duration,
+    /// The response header that says what is left.
+    pub header: Option<HeaderName>,
+    /// Longest hold that a quota header may cause; default `window`.
+    pub quota_reset_max: Duration,
+}
+
+/// Calls at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConcurrencyLimit {
+    /// Calls in flight; default 512.
+    pub max: NonZeroUsize,
+    /// Calls that may wait for a place; default 512.
+    pub max_waiting: usize,
+}
+
+/// One rung of a fallback ladder.
+#[derive(Clone, Debug)]
+pub enum Rung {
+    /// The last good answer, within `keep_stale`.
+    Cache,
+    /// A whole call of another operation.
+    Operation {
+        /// Its integration.
+        integration: IntegrationName,
+        /// Its name.
+        operation: OperationName,
+        /// Parameters (string values may hold placeholders for the call's own); none: the call's parameters as they are.
+        params: Option<serde_json::Map<String, serde_json::Value>>,
+    },
+    /// A fixed answer.
+    Default {
+        /// Its body.
+        body: serde_json::Value,
+        /// Its status; default 200.
+        status: http::StatusCode,
+    },
+}
+
+/// Which endings of a call start its ladder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FallbackCauses(u16);
+
+impl FallbackCauses {
+    /// Every cause of `semantics.md` §8.
+    pub fn all() -> Self {
+        Self::of(Cause::ALL)
+    }
+
+    /// Just these.
+    pub fn of(causes: &[Cause]) -> Self {
+        Self(causes.iter().fold(0, |set, cause| set | 1 << *cause as u16))
+    }
+
+    /// Whether the cause is among them.
+    pub fn contains(self, cause: Cause) -> bool {
+        self.0 & (1 << cause as u16) != 0
+    }
+}
+
+/// One `[[plugins]]` table.
+#[derive(Clone, Debug)]
+pub struct PluginSettings {
+    /// Where the code comes from.
+    pub source: PluginSource,
+    /// Pinned SHA-256 of the file.
+    pub sha256: Option<[u8; 32]>,
+    /// `config`, as the plugin sees it.
+    pub config: serde_json::Value,
+    /// Secrets that the plugin may use without reading them.
+    pub credentials: BTreeMap<String, Secret>,
+    /// Texts that the plugin may read.
+    pub attributes: BTreeMap<String, String>,
+    /// `grants`, checked for syntax when the plugin is loaded.
+    pub grants: Vec<String>,
+    /// Phases to use; none: all that it exports.
+    pub phases: Option<Vec<String>>,
+    /// Operations it applies to; none: all, `/proxy` included.
+    pub operations: Option<Vec<OperationName>>,
+    /// Its limits.
+    pub limits: PluginLimits,
+    /// Where `source` stands in the file.
+    pub origin: Origin,
+}
+
+/// Where a plugin's code comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PluginSource {
+    /// `builtin:NAME`.
+    Builtin(String),
+    /// A file.
+    File(PathBuf),
+}
+
+/// `limits = { … }`; `None` leaves the host's default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PluginLimits {
+    /// Linear memory, in octets.
+    pub memory: Option<u64>,
+    /// CPU time per phase.
+    pub cpu: Option<Duration>,
+    /// Wall time per phase.
+    pub wall: Option<Duration>,
+    /// Largest body that the plugin may read, in octets.
+    pub body: Option<u64>,
+    /// Instances at a time.
+    pub instances: Option<NonZeroUsize>,
+}
+
+impl BaseUrl {
+    /// The base of an absolute `http` or `https` URL; user information, query and fragment are not part of it.
+    pub fn of(url: &url::Url) -> Self {
+        let https = url.scheme() == "https";
+        let default_port = if https { 443 } else { 80 };
+        let port = url.port().unwrap_or(default_port);
+        let written = url.host_str().unwrap_or_default();
+        let host = written.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let authority = if port == default_port { written.to_owned() } else { format!("{written}:{port}") };
+        let loopback = match url.host() {
+            Some(url::Host::Domain(name)) => name.trim_end_matches('.').eq_ignore_ascii_case("localhost"),
+            Some(url::Host::Ipv4(address)) => address.is_loopback(),
+            Some(url::Host::Ipv6(address)) => {
+                address.is_loopback() || address.to_ipv4_mapped().is_some_and(|address| address.is_loopback())
+            }
+            None => false,
+        };
+        Self { https, host, port, authority, path: url.path().trim_end_matches('/').to_owned(), loopback }
+    }
+}

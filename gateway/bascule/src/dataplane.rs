@@ -1,0 +1,90 @@
+//! The data plane: HTTP in front of the pipeline.
+//!
+//! [`DataPlane`] turns a request into a [`Call`](crate::pipeline::Call) and what became of it into a
+//! response. Everything that is about HTTP towards callers is here (routes, keys, header and body
+//! limits, problem documents); everything that is about the provider is in the pipeline. Whatever
+//! happens, a request ends in exactly one completion record.
+
+mod body;
+mod callers;
+mod completion;
+mod ingest;
+mod parameters;
+mod respond;
+mod route;
+
+pub use callers::Callers;
+
+use crate::{
+    model::{Code, Problem},
+    pipeline::{self, Progress, Services},
+    server::{Handler, Peer, ServerBody},
+    telemetry::{TraceContext, attributes},
+};
+use completion::Completion;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use route::Route;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::SystemTime,
+};
+
+/// Answers callers.
+#[derive(Clone)]
+pub struct DataPlane {
+    services: Arc<Services>,
+    ready: Arc<AtomicBool>,
+}
+
+impl DataPlane {
+    /// A data plane over these services; `ready` is what `/readyz` tells.
+    pub fn new(services: Arc<Services>, ready: Arc<AtomicBool>) -> Self {
+        Self { services, ready }
+    }
+
+    async fn call(&self, request: Request<Incoming>, route: Result<Route, Problem>) -> Response<ServerBody> {
+        let generation = self.services.generation.load_full();
+        let parent = TraceContext::extract(request.headers());
+        let span = self.services.telemetry.call_span(parent.as_ref(), SystemTime::now());
+        let progress = Progress::new(span);
+        let path = request.uri().path().to_owned();
+        progress.with_span(|span| {
+            if span.is_recording() {
+                span.attribute(attributes::span::METHOD, request.method().as_str().to_owned());
+                span.attribute(attributes::span::URL_PATH, path);
+            }
+        });
+        let method = request.method().clone();
+        let mut completion = Completion::begin(&self.services, &progress, &method);
+        let timing = generation.config.server.server_timing;
+        let prepared = match route {
+            Ok(route) => {
+                ingest::prepare(&self.services, &generation, &progress, &mut completion, request, route).await
+            }
+            Err(problem) => Err(Box::new(problem)),
+        };
+        let ended = match prepared {
+            Ok(call) => pipeline::handle(call).await,
+            Err(problem) => {
+                let failure = Some(problem.code.as_str());
+                pipeline::Ended { result: Err(problem), failure, rung: None }
+            }
+        };
+        respond::respond(ended, completion, &progress, &method, timing)
+    }
+}
+
+impl Handler for DataPlane {
+    async fn handle(&self, request: Request<Incoming>, _peer: Peer) -> Response<ServerBody> {
+        match route::find(&request) {
+            Ok(Route::Live) => respond::plain("ok\n"),
+            Ok(Route::Ready) if self.ready.load(Ordering::Relaxed) => respond::plain("ok\n"),
+            Ok(Route::Ready) => respond::bare(&Problem::new(Code::Overloaded, "draining")),
+            route => self.call(request, route).await,
+        }
+    }
+}

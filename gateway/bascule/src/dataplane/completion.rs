@@ -1,0 +1,176 @@
+//! The one record that every request ends in: log line, request metric, end of the span.
+
+use crate::{
+    model::{Answer, Problem},
+    pipeline::{LiveIntegration, LiveOperation, Progress, Services},
+    telemetry::{CompletionRecord, attributes},
+};
+use http::Method;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Instant, SystemTime},
+};
+
+/// What the record says when the caller left before there was an answer, as nginx and Envoy do.
+const CALLER_GONE: u16 = 499;
+
+/// How it ended, as far as that is known.
+struct End {
+    status: u16,
+    source: Option<String>,
+    cache: Option<String>,
+    outcome: &'static str,
+    problem: Option<&'static str>,
+    rung: Option<&'static str>,
+}
+
+/// Collects the record. Dropped without an end, it says that the caller has gone.
+pub(super) struct Completion {
+    services: Arc<Services>,
+    progress: Arc<Progress>,
+    begun: Instant,
+    place: Option<(Arc<LiveIntegration>, Arc<LiveOperation>)>,
+    method: String,
+    caller: Option<String>,
+    end: End,
+    octets_in: Arc<AtomicU64>,
+    done: bool,
+}
+
+impl Completion {
+    pub(super) fn begin(services: &Arc<Services>, progress: &Arc<Progress>, method: &Method) -> Self {
+        let end = End {
+            status: CALLER_GONE,
+            source: None,
+            cache: None,
+            outcome: "cancelled",
+            problem: None,
+            rung: None,
+        };
+        Self {
+            services: Arc::clone(services),
+            progress: Arc::clone(progress),
+            begun: services.now(),
+            place: None,
+            method: method.as_str().to_owned(),
+            caller: None,
+            end,
+            octets_in: Arc::default(),
+            done: false,
+        }
+    }
+
+    /// The counter of the caller's octets.
+    pub(super) fn octets_in(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.octets_in)
+    }
+
+    /// Names the caller.
+    pub(super) fn caller(&mut self, name: &str) {
+        self.caller = Some(name.to_owned());
+    }
+
+    /// Names what is called. From here on the call is counted in metrics, whose labels are bounded
+    /// because only names that exist get here.
+    pub(super) fn place(&mut self, integration: &Arc<LiveIntegration>, operation: &Arc<LiveOperation>) {
+        self.progress
+            .with_span(|span| span.name(integration.settings.name.as_str(), operation.name.as_str()));
+        self.place = Some((Arc::clone(integration), Arc::clone(operation)));
+    }
+
+    pub(super) fn integration(&self) -> Option<&Arc<LiveIntegration>> {
+        self.place.as_ref().map(|(integration, _)| integration)
+    }
+
+    pub(super) fn operation(&self) -> Option<&Arc<LiveOperation>> {
+        self.place.as_ref().map(|(_, operation)| operation)
+    }
+
+    /// Takes down how the call ended.
+    pub(super) fn ended(
+        &mut self,
+        status: u16,
+        answer: Option<&Answer>,
+        problem: Option<&Problem>,
+        failure: Option<&'static str>,
+        rung: Option<&'static str>,
+    ) {
+        self.end = End {
+            status,
+            source: answer.map(|answer| answer.source.to_string()),
+            cache: answer.and_then(|answer| answer.cache.as_ref()).map(ToString::to_string),
+            outcome: failure.unwrap_or("success"),
+            problem: problem.map(|problem| problem.code.as_str()),
+            rung,
+        };
+    }
+
+    /// The answer has been handed over whole.
+    pub(super) fn finish(mut self, octets: u64) {
+        self.close(octets);
+    }
+
+    /// The answer broke off on the provider's side.
+    pub(super) fn broke(mut self, octets: u64) {
+        self.end.outcome = "broken";
+        self.close(octets);
+    }
+
+    /// How long it has taken so far.
+    pub(super) fn elapsed(&self) -> std::time::Duration {
+        self.services.now().saturating_duration_since(self.begun)
+    }
+
+    fn close(&mut self, octets: u64) {
+        if std::mem::replace(&mut self.done, true) {
+            return;
+        }
+        let totals = self.progress.totals();
+        let elapsed = self.elapsed();
+        if let Some((_, operation)) = &self.place {
+            operation.metrics.request(self.end.status, elapsed);
+        }
+        if let Some(source) = &self.end.source {
+            self.progress.with_span(|span| {
+                if span.is_recording() {
+                    span.attribute(attributes::span::SOURCE, source.clone());
+                }
+            });
+        }
+        let error_type = self.end.problem.or(Some(self.end.outcome)).filter(|outcome| *outcome != "success");
+        self.progress.end(self.end.status, error_type);
+        self.services.telemetry.completion(CompletionRecord {
+            at: SystemTime::now(),
+            trace_id: self.progress.trace_id().to_owned(),
+            integration: self.integration().map(|integration| integration.settings.name.to_string()),
+            operation: self.operation().map(|operation| operation.name.to_string()),
+            caller: self.caller.take(),
+            method: std::mem::take(&mut self.method),
+            status: self.end.status,
+            source: self.end.source.take(),
+            cache: self.end.cache.take(),
+            attempts: totals.attempts,
+            outcome: Some(self.end.outcome),
+            problem: self.end.problem,
+            fallback: self.end.rung.map(ToOwned::to_owned),
+            elapsed,
+            upstream: totals.upstream,
+            plugin: totals.plugin,
+            bytes_in: self.octets_in.load(Ordering::Relaxed),
+            bytes_out: octets,
+        });
+    }
+}
+
+impl Drop for Completion {
+    fn drop(&mut self) {
+        if !self.done {
+            self.end.outcome = "cancelled";
+            self.end.status = CALLER_GONE;
+            self.close(0);
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! An answer on its way to the caller, and where it came from.
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use http_body_util::combinators::BoxBody;
+use std::{fmt, sync::Arc, time::Duration};
+
+use super::Cause;
+
+/// Why a body broke off.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The peer reset or truncated it.
+    #[error("the body broke off: {0}")]
+    Broken(Arc<str>),
+    /// Nothing came for too long, or the whole took too long.
+    #[error("the body stalled: {0} timeout")]
+    TimedOut(super::TimeoutKind),
+    /// It is larger than allowed.
+    #[error("the body is larger than {0} octets")]
+    TooLarge(u64),
+}
+
+/// A body that is passed through as it arrives.
+pub type StreamBody = BoxBody<Bytes, BodyError>;
+
+/// A body.
+pub enum Payload {
+    /// All of it, in memory.
+    Full(Bytes),
+    /// As it arrives.
+    Stream(StreamBody),
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full(bytes) => write!(f, "Full({} octets)", bytes.len()),
+            Self::Stream(_) => f.write_str("Stream"),
+        }
+    }
+}
+
+/// Which rung of the ladder answered: `Bascule-Source`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The provider.
+    Upstream,
+    /// A fresh entry of the cache.
+    Cache,
+    /// An expired entry of the cache.
+    Stale,
+    /// Another caller's fetch of the same thing.
+    Coalesced,
+    /// A plugin, without the provider.
+    Plugin,
+    /// A fallback operation, as `integration.operation`.
+    Operation(Arc<str>),
+    /// A declared default.
+    Default,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Upstream => f.write_str("upstream"),
+            Self::Cache => f.write_str("cache"),
+            Self::Stale => f.write_str("stale"),
+            Self::Coalesced => f.write_str("coalesced"),
+            Self::Plugin => f.write_str("plugin"),
+            Self::Operation(name) => write!(f, "operation:{name}"),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// `Cache-Status` (RFC 9211).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CacheStatus {
+    /// Answered from the cache.
+    Hit {
+        /// Seconds of freshness left; negative when stale.
+        ttl: i64,
+        /// Why a stale entry was good enough.
+        detail: Option<Cause>,
+    },
+    /// Fetched, because nothing usable was there.
+    Miss {
+        /// Whether the answer was stored.
+        stored: bool,
+        /// Whether it was another caller's fetch.
+        collapsed: bool,
+    },
+    /// Fetched, because the caller skipped the cache.
+    Bypass,
+}
+
+impl fmt::Display for CacheStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Hit { ttl, detail: None } => write!(f, "bascule; hit; ttl={ttl}"),
+            Self::Hit { ttl, detail: Some(cause) } => {
+                write!(f, "bascule; hit; ttl={ttl}; detail={}", cause.as_str())
+            }
+            Self::Miss { stored, collapsed } => {
+                f.write_str("bascule; fwd=miss")?;
+                if *stored {
+                    f.write_str("; stored")?;
+                }
+                if *collapsed {
+                    f.write_str("; collapsed")?;
+                }
+                Ok(())
+            }
+            Self::Bypass => f.write_str("bascule; fwd=bypass"),
+        }
+    }
+}
+
+/// What a caller gets.
+#[derive(Debug)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: StatusCode,
+    /// Headers without hop-by-hop ones.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Payload,
+    /// Where it came from.
+    pub source: Source,
+    /// What the cache had to do with it; none where no cache applies.
+    pub cache: Option<CacheStatus>,
+    /// Its age, when it came from the cache.
+    pub age: Option<Duration>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cache_status_follows_the_contract() {
+        let show = |status: CacheStatus| status.to_string();
+        assert_eq!(show(CacheStatus::Hit { ttl: 512, detail: None }), "bascule; hit; ttl=512");
+        assert_eq!(
+            show(CacheStatus::Hit { ttl: -30, detail: Some(Cause::CircuitOpen) }),
+            "bascule; hit; ttl=-30; detail=circuit-open"
+        );
+        assert_eq!(show(CacheStatus::Miss { stored: true, collapsed: false }), "bascule; fwd=miss; stored");
+        assert_eq!(show(CacheStatus::Bypass), "bascule; fwd=bypass");
+    }
+}

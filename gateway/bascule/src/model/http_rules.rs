@@ -1,0 +1,106 @@
+//! Rules of HTTP that several layers keep: hop-by-hop headers (RFC 9110 §7.6.1) and paths that stay put.
+
+use http::{
+    HeaderMap, HeaderName,
+    header::{CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE},
+};
+use percent_encoding::percent_decode_str;
+
+/// Whether a header belongs to one connection only.
+pub fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(
+        *name,
+        CONNECTION | PROXY_AUTHENTICATE | PROXY_AUTHORIZATION | TE | TRAILER | TRANSFER_ENCODING | UPGRADE
+    ) || name == "keep-alive"
+        || name == "proxy-connection"
+}
+
+/// Removes hop-by-hop headers, those that `Connection` names included.
+pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    for name in &named {
+        headers.remove(name);
+    }
+    for name in [CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE]
+    {
+        headers.remove(name);
+    }
+    headers.remove("keep-alive");
+    headers.remove("proxy-connection");
+}
+
+/// Whether a segment of the path reads `.` or `..` once it is decoded, with backslashes taken for
+/// slashes as lenient servers do.
+pub fn has_dot_segment(path: &str) -> bool {
+    let decoded: Vec<u8> = percent_decode_str(path).collect();
+    decoded.split(|octet| matches!(octet, b'/' | b'\\')).any(|segment| matches!(segment, b"." | b".."))
+}
+
+/// Whether every `%` in the path encodes an octet, and none encodes a control character.
+pub fn is_well_encoded(path: &str) -> bool {
+    let mut octets = path.bytes();
+    while let Some(octet) = octets.next() {
+        if octet != b'%' {
+            continue;
+        }
+        let digits = octets.next().zip(octets.next());
+        let Some((high, low)) =
+            digits.and_then(|(h, l)| Some(((h as char).to_digit(16)?, (l as char).to_digit(16)?)))
+        else {
+            return false;
+        };
+        let value = high * 16 + low;
+        if value < 0x20 || value == 0x7f {
+            return false;
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    #[test]
+    fn hop_by_hop_headers_go_with_those_that_connection_names() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "close, X-Hop"),
+            ("x-hop", "1"),
+            ("te", "trailers"),
+            ("keep-alive", "5"),
+            ("x-stay", "1"),
+        ] {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        strip_hop_by_hop(&mut headers);
+        assert_eq!(headers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-stay"]);
+    }
+
+    #[test]
+    fn dot_segments_are_found_however_they_are_written() {
+        for bad in ["/a/../b", "/..", "/a/%2e%2e/b", "/a/.%2E", "/a%2f..%2fb", "/a\\..\\b", "/./a"] {
+            assert!(has_dot_segment(bad), "{bad}");
+        }
+        for good in ["/a/b", "/...", "/a..b", "/a/.hidden", "/"] {
+            assert!(!has_dot_segment(good), "{good}");
+        }
+    }
+
+    #[test]
+    fn percent_signs_must_encode_something_printable() {
+        for good in ["/a%20b", "/%C3%BC", "/"] {
+            assert!(is_well_encoded(good), "{good}");
+        }
+        for bad in ["/%", "/%2", "/%zz", "/%0d%0a", "/%00", "/%7F"] {
+            assert!(!is_well_encoded(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The life of a call.
+//!
+//! [`handle`] never fails: it runs the stages, and where they end without an answer it walks the
+//! fallback ladder, asks the error mappers, and otherwise hands the failure to the caller. The stages
+//! are plain async functions in the order of [`run`] and [`fetch`]; none knows the one before it.
+//!
+//! ```text
+//! run:    validate → cache lookup ─ hit ──────────────────────────────→ answer
+//!                        └ miss, one fetch per key
+//! fetch:  admit → map request → attempts (limit → sign → send → classify)×n → map response → store
+//! handle: … → fallback ladder → error mapping → answer or problem
+//! ```
+//!
+//! A fetch that goes through the cache is a task of its own, so that it outlives the caller who
+//! started it while others wait for it; everything else ends when the caller leaves.
+
+mod admit;
+mod attempts;
+mod auth;
+mod call;
+mod classify;
+mod failure;
+mod fallback;
+mod fetch;
+mod held;
+mod live;
+mod lookup;
+mod mapping;
+mod phases;
+mod progress;
+mod quota;
+mod reply;
+mod request;
+mod respond;
+mod validate;
+
+pub use call::{Call, Input, InputBody, ProxyRequest};
+pub use failure::Failure;
+pub use held::{Held, hold};
+pub use live::{BoundPlugin, Generation, LiveIntegration, LiveOperation, Policy, Services};
+pub use phases::Phases;
+pub use progress::{Progress, Totals};
+pub use reply::{Landing, Reply};
+
+use crate::model::{Answer, CacheStatus, Problem};
+use fetch::fetch;
+
+/// How a call ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// What the caller gets.
+    pub result: Result<Answer, Box<Problem>>,
+    /// Why there was no answer of the provider's; set for answers from the ladder too.
+    pub failure: Option<&'static str>,
+    /// The rung that answered instead.
+    pub rung: Option<&'static str>,
+}
+
+/// Runs a call to its end. Dropping the future cancels the call's own work.
+pub async fn handle(mut call: Call) -> Ended {
+    match run(&mut call).await {
+        Ok(answer) => Ended { result: Ok(answer), failure: None, rung: None },
+        Err(failure) => fallback::descend(call, *failure).await,
+    }
+}
+
+async fn run(call: &mut Call) -> Result<Answer, Box<Failure>> {
+    validate::parameters(call)?;
+    call.ensure_idempotency_key();
+    if let Some(key) = lookup::key(call) {
+        return lookup::through_cache(call, key).await;
+    }
+    let reply = fetch(call.take_fetch(None)).await?;
+    Ok(reply.into_answer(CacheStatus::Bypass))
+}

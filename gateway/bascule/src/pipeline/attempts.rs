@@ -1,0 +1,234 @@
+//! Stage 5: attempts until one succeeds or none is worth making.
+//!
+//! One attempt is: a token from the rate limits, a fresh copy of the mapped request, credentials, the
+//! exchange, and a judgement of what came back. Between attempts the retry rule, the retry budget,
+//! the deadline and the breaker all have to agree.
+
+mod exchange;
+
+pub(super) use exchange::Received;
+
+use super::{
+    Failure,
+    call::{Fetch, Input},
+    request::Outbound,
+};
+use crate::{
+    model::{Cause, Outcome},
+    telemetry::{KeyValue, attributes},
+};
+use bascule_resilience::{Next, RetryPolicy, State};
+use exchange::Attempt;
+use http::Method;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// How the attempts ended.
+pub(super) struct Finished {
+    /// The last attempt's outcome: the call's.
+    pub(super) outcome: Outcome,
+    /// A classifier's own word on whether the breaker counts a failure.
+    pub(super) breaker_failure: Option<bool>,
+    /// Whether anything was attempted at all.
+    pub(super) attempted: bool,
+    pub(super) result: Result<Received, Box<Failure>>,
+}
+
+/// What the loop remembers from one attempt to the next.
+#[derive(Default)]
+struct Memory {
+    made: u32,
+    timeouts: u32,
+    renewed: bool,
+}
+
+/// Makes attempts. Dropping the future ends the one under way.
+pub(super) async fn run(fetch: &Fetch, outbound: &mut Outbound, carry: &[u8]) -> Finished {
+    let mut memory = Memory::default();
+    fetch.integration.budget.record_call(fetch.services.now());
+    let mut last: Option<Finished> = None;
+    loop {
+        if let Err(failure) = token(fetch).await {
+            // No token for a retry: the call ends with what it has.
+            return last.unwrap_or_else(|| not_attempted(failure));
+        }
+        let attempt = exchange::attempt(fetch, outbound, memory.timeouts).await;
+        let attempt = match attempt {
+            Ok(attempt) => attempt,
+            Err(failure) => return last.unwrap_or_else(|| not_attempted(failure)),
+        };
+        memory.made += 1;
+        memory.timeouts += u32::from(attempt.timed_out);
+        let held_until = learn(fetch, &attempt);
+        let wait = next_wait(fetch, outbound, &attempt, held_until, &mut memory);
+        let (status, outcome) = (attempt.status, attempt.outcome);
+        last = Some(finish(attempt, carry));
+        let Some(wait) = wait else { break };
+        fetch.operation.metrics.retry();
+        fetch.progress.event(attributes::event::RETRY, || {
+            vec![
+                KeyValue::new(attributes::span::OUTCOME, outcome.as_str()),
+                KeyValue::new(attributes::span::DELAY, i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)),
+            ]
+        });
+        tracing::debug!(
+            operation = %fetch.operation.full_name, attempt = memory.made, outcome = outcome.as_str(),
+            status = status.map(|status| status.as_u16()), delay_ms = wait.as_millis(), "retrying"
+        );
+        tokio::time::sleep(wait).await;
+        let opened =
+            !fetch.skip.circuit && fetch.operation.breaker.state(fetch.services.now()) == State::Open;
+        if opened {
+            break;
+        }
+    }
+    last.unwrap_or_else(|| not_attempted(Failure::timeout(crate::model::TimeoutKind::Whole)))
+}
+
+fn not_attempted(failure: Box<Failure>) -> Finished {
+    Finished { outcome: Outcome::Cancelled, breaker_failure: None, attempted: false, result: Err(failure) }
+}
+
+/// A token from the integration's budget, and from the operation's own where it has one.
+async fn token(fetch: &Fetch) -> Result<(), Box<Failure>> {
+    let clock = &*fetch.services.clock;
+    let deadline = fetch.deadline.instant();
+    let max_wait =
+        fetch.integration.settings.rate_limit.as_ref().map_or(Duration::ZERO, |limit| limit.max_wait);
+    let mut granted = fetch.integration.limiter.acquire(clock, max_wait, deadline).await;
+    if granted.is_ok()
+        && let Some((limiter, max_wait)) = &fetch.operation.limiter
+    {
+        granted = limiter.acquire(clock, *max_wait, deadline).await;
+    }
+    fetch.integration.metrics.rate_limit(if granted.is_ok() { "allowed" } else { "limited" });
+    granted.map_err(|limited| {
+        fetch.progress.event(attributes::event::RATE_LIMITED, Vec::new);
+        Failure::limited(&limited)
+    })
+}
+
+/// Tells the limiter what the answer says; returns until when a 429 holds all calls.
+fn learn(fetch: &Fetch, attempt: &Attempt) -> Option<Instant> {
+    let limiter = &fetch.integration.limiter;
+    let now = fetch.services.now();
+    let limit = fetch.integration.settings.rate_limit.as_ref();
+    if let Some(quota) = attempt.quota
+        && let Some(reset) = quota.reset
+    {
+        let longest = limit.map_or(Duration::from_secs(3600), |limit| limit.quota_reset_max);
+        limiter.observe_quota(quota.remaining, now + reset.min(longest), now);
+    }
+    match attempt.outcome {
+        Outcome::Success | Outcome::Rejected => {
+            limiter.succeeded();
+            None
+        }
+        Outcome::Throttled { retry_after: Some(asked) } => {
+            // What a header asks for is obeyed, but not without a bound: a provider's mistake must not
+            // stop an integration for a day.
+            let longest = match attempt.quota {
+                Some(quota) if quota.remaining == 0 => {
+                    limit.map_or(Duration::from_secs(3600), |l| l.quota_reset_max)
+                }
+                _ => fetch.operation.policy.retry.policy.retry_after_max,
+            };
+            let until = now + asked.min(longest);
+            limiter.hold_until(until, now);
+            Some(until)
+        }
+        Outcome::Throttled { retry_after: None } => Some(limiter.throttled(now)),
+        _ => None,
+    }
+}
+
+/// How long to wait before another attempt; none when there shall be none.
+fn next_wait(
+    fetch: &Fetch,
+    outbound: &Outbound,
+    attempt: &Attempt,
+    held_until: Option<Instant>,
+    memory: &mut Memory,
+) -> Option<Duration> {
+    if fetch.skip.retry || !outbound.body.replayable() {
+        return None;
+    }
+    let now = fetch.services.now();
+    let safe = is_safe(fetch, outbound);
+    let rule = if safe { &fetch.operation.policy.retry } else { &fetch.integration.settings.retry };
+    let listed = attempt.status.is_none_or(|status| rule.on.contains(&status.as_u16()));
+    let asked = match attempt.outcome {
+        Outcome::Success | Outcome::Rejected | Outcome::Cancelled => return None,
+        Outcome::AuthExpired if memory.renewed => return None,
+        Outcome::AuthExpired => {
+            memory.renewed = true;
+            return Some(Duration::ZERO);
+        }
+        Outcome::Throttled { .. } if safe && listed => {
+            held_until.map(|until| until.saturating_duration_since(now))
+        }
+        Outcome::Transient { retry_after } if safe && listed => retry_after,
+        // Nothing reached the provider, so nothing can happen twice.
+        Outcome::Transient { .. } if attempt.status.is_none() && !attempt.sent => None,
+        Outcome::ContractBroken if safe => None,
+        _ => return None,
+    };
+    wait_by_rule(fetch, &rule.policy, memory.made, asked, now)
+}
+
+fn wait_by_rule(
+    fetch: &Fetch,
+    policy: &RetryPolicy,
+    made: u32,
+    asked: Option<Duration>,
+    now: Instant,
+) -> Option<Duration> {
+    let remaining = fetch.deadline.remaining(now);
+    let Next::Wait(wait) = policy.next(made, asked, remaining, fetch.services.unit()) else { return None };
+    // An attempt that cannot finish in time only costs the provider.
+    let typical = fetch.integration.health.snapshot(now).p50.unwrap_or(Duration::ZERO);
+    if remaining.is_some_and(|remaining| remaining < wait.saturating_add(typical)) {
+        return None;
+    }
+    fetch.integration.budget.try_retry(now).then_some(wait)
+}
+
+/// Whether sending the request twice does no harm (`semantics.md` §4).
+fn is_safe(fetch: &Fetch, outbound: &Outbound) -> bool {
+    match &fetch.input {
+        Input::Declared { .. } => fetch.operation.policy.retry_safe,
+        Input::Proxy(_) => {
+            matches!(
+                outbound.method,
+                Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
+            ) || (fetch.operation.policy.idempotency.is_some() && fetch.idempotency_key.is_some())
+        }
+    }
+}
+
+fn finish(attempt: Attempt, carry: &[u8]) -> Finished {
+    let cause = match attempt.outcome {
+        Outcome::Throttled { .. } => Some(Cause::Throttled),
+        Outcome::Transient { .. } => Some(Cause::Transient),
+        Outcome::AuthExpired => Some(Cause::Auth),
+        Outcome::ContractBroken => Some(Cause::Protocol),
+        Outcome::Success | Outcome::Rejected | Outcome::Cancelled => None,
+    };
+    let result = match (attempt.answer, attempt.outcome) {
+        (Ok(received), Outcome::Success) => Ok(received),
+        (Ok(received), _) => Err(Failure::answered(received.into_reply(), cause)),
+        (Err(failure), _) => Err(failure),
+    };
+    let result = result.map_err(|mut failure| {
+        failure.carry = carry.to_vec();
+        failure
+    });
+    Finished { outcome: attempt.outcome, breaker_failure: attempt.breaker_failure, attempted: true, result }
+}
+
+/// Keeps the latest failure for the operators' status page.
+pub(super) fn remember(fetch: &Fetch, text: impl Into<String>) {
+    *Arc::clone(&fetch.integration.last_error).lock() = Some(text.into());
+}

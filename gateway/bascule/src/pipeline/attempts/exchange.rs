@@ -1,0 +1,310 @@
+//! One attempt: sign, send, receive, judge.
+
+use super::super::{
+    Failure, Reply,
+    auth::authenticate,
+    call::Fetch,
+    classify::{judge, judge_error, timeout_kind},
+    held::{Held, hold},
+    phases,
+    quota::Quota,
+    request::{Outbound, OutboundBody, Wire, bug, shown_url},
+};
+use crate::{
+    config::Auth,
+    model::{BodyError, Outcome, Payload, Secret, Source, TimeoutKind, is_hop_by_hop, strip_hop_by_hop},
+    telemetry::AttemptSpan,
+    upstream::{Exchange, Head, SendError, SendErrorKind},
+};
+use bascule_plugin_host::{AuthPatch, HostBody, Phase, PluginError};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, StatusCode,
+    header::{CONTENT_LENGTH, CONTENT_TYPE, HOST},
+};
+use http_body::Body;
+use http_body_util::BodyExt;
+use tokio::time::{Instant, timeout_at};
+
+/// Largest answer that is held for a plugin, in octets (`plugins.md`); a larger one streams past it.
+const PLUGIN_BODY_MAX: u64 = 10 * 1024 * 1024;
+
+/// What one attempt came to.
+pub(super) struct Attempt {
+    pub(super) outcome: Outcome,
+    pub(super) breaker_failure: Option<bool>,
+    pub(super) quota: Option<Quota>,
+    /// The answer's status, when there was an answer.
+    pub(super) status: Option<StatusCode>,
+    /// Whether the provider may have seen the request.
+    pub(super) sent: bool,
+    pub(super) timed_out: bool,
+    pub(super) answer: Result<Received, Box<Failure>>,
+}
+
+/// An answer as it was received: headers without hop-by-hop ones, the body held where a later stage
+/// needs it.
+pub(in super::super) struct Received {
+    pub(in super::super) status: StatusCode,
+    pub(in super::super) headers: HeaderMap,
+    pub(in super::super) body: Payload,
+}
+
+impl Received {
+    pub(super) fn into_reply(self) -> Reply {
+        Reply {
+            status: self.status,
+            headers: self.headers,
+            body: self.body,
+            source: Source::Upstream,
+            stored: false,
+        }
+    }
+}
+
+/// Makes one attempt. `timeouts` is how many of the call's attempts timed out before.
+///
+/// # Errors
+/// When the request could not be signed or no token could be had: nothing was sent.
+pub(super) async fn attempt(
+    fetch: &Fetch,
+    outbound: &mut Outbound,
+    timeouts: u32,
+) -> Result<Attempt, Box<Failure>> {
+    let number = fetch.progress.totals().attempts + 1;
+    let mut may_repeat = outbound.body.replayable() && super::is_safe(fetch, outbound);
+    loop {
+        let base = outbound.endpoint.base();
+        let url = || fetch.services.telemetry.redactor().url(&shown_url(outbound));
+        let span = fetch.progress.attempt_span(number - 1, &outbound.method, url, &base.host, base.port);
+        let (wire, used) = match sign(fetch, outbound, number, span.as_ref()).await {
+            Ok(signed) => signed,
+            Err(failure) => {
+                end(span, None, Some(failure.error_type));
+                return Err(failure);
+            }
+        };
+        let Some(body) = outbound.body.take() else { return Err(bug("a one-shot body was used twice")) };
+        let request = wire.into_request(body)?;
+        if fetch.progress.totals().attempts < number {
+            fetch.progress.attempt();
+        }
+        let deadline = deadline(fetch, timeouts);
+        let begun = Instant::now();
+        let sent = fetch
+            .integration
+            .client
+            .send(&outbound.endpoint, request, &fetch.operation.policy.timeouts, deadline)
+            .await;
+        match sent {
+            // The provider had closed an idle connection: neither a failure of its, nor an attempt.
+            Err(error) if error.stale && may_repeat => {
+                end(span, None, Some(error.kind.as_str()));
+                may_repeat = false;
+            }
+            sent => {
+                let attempt = receive(fetch, number, sent, used, deadline).await;
+                fetch.progress.add_upstream(begun.elapsed());
+                let error_type = (attempt.outcome != Outcome::Success).then(|| attempt.outcome.as_str());
+                end(span, attempt.status, error_type);
+                return Ok(attempt);
+            }
+        }
+    }
+}
+
+fn end(span: Option<AttemptSpan>, status: Option<StatusCode>, error_type: Option<&str>) {
+    if let Some(span) = span {
+        span.end(status.map(|status| status.as_u16()), error_type);
+    }
+}
+
+/// Signing is the last step before the wire, on a fresh clone of the mapped request.
+async fn sign(
+    fetch: &Fetch,
+    outbound: &Outbound,
+    number: u32,
+    span: Option<&AttemptSpan>,
+) -> Result<(Wire, Option<Secret>), Box<Failure>> {
+    let phases = &fetch.operation.phases;
+    let identity =
+        !phases.response_mappers.is_empty() || phases.classifier.is_some() || fetch.store_as.is_some();
+    let mut wire = Wire::new(outbound, identity, idempotency(fetch))?;
+    if let Some(span) = span {
+        span.inject(&mut wire.headers);
+    }
+    let used = authenticate(fetch, &mut wire).await?;
+    let Some(signer) = &phases.signer else { return Ok((wire, used)) };
+    let head = phases::request_head(&wire.method, &wire.path, wire.query.as_deref(), &wire.headers);
+    let context = phases::context(fetch, number, idempotency(fetch).map(|(_, value)| value));
+    let body = match &outbound.body {
+        OutboundBody::Held(octets) => HostBody::bytes(octets.clone()),
+        OutboundBody::OneShot { length, .. } => HostBody::one_shot(*length),
+    };
+    let authority = &outbound.endpoint.base().authority;
+    let work = signer.plugin.sign(&context, head, authority, Some(body));
+    let patch = phases::timed(&fetch.progress, Phase::Signer, signer, work).await;
+    let applied =
+        patch.and_then(|patch| apply(&mut wire, &patch).map_err(|reason| PluginError::BadAnswer { reason }));
+    applied.map_err(|error| phases::signing_failure(&error))?;
+    Ok((wire, used))
+}
+
+/// A signer adds and replaces headers and appends to the query; it can alter nothing else.
+fn apply(wire: &mut Wire, patch: &AuthPatch) -> Result<(), String> {
+    for (name, value) in &patch.headers {
+        let bad = || format!("`{}` is no header that can be sent", name.escape_debug());
+        let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| bad())?;
+        if is_hop_by_hop(&parsed) || parsed == HOST || parsed == CONTENT_LENGTH {
+            return Err(format!("it sets `{parsed}`, which is the host's"));
+        }
+        let mut octets = HeaderValue::from_bytes(&value.bytes).map_err(|_| bad())?;
+        octets.set_sensitive(value.secret);
+        wire.headers.insert(parsed, octets);
+    }
+    for (name, value) in &patch.query {
+        let text = std::str::from_utf8(&value.bytes).map_err(|_| "a query value is no text".to_owned())?;
+        let query = wire.query.get_or_insert_default();
+        if !query.is_empty() {
+            query.push('&');
+        }
+        query.push_str(name);
+        query.push('=');
+        query.push_str(text);
+    }
+    Ok(())
+}
+
+/// The header that carries the idempotency key, when the call has one.
+fn idempotency(fetch: &Fetch) -> Option<(&HeaderName, &HeaderValue)> {
+    static DEFAULT: HeaderName = HeaderName::from_static("idempotency-key");
+    let name = fetch.operation.policy.idempotency.as_ref().map_or(&DEFAULT, |rule| &rule.header);
+    fetch.idempotency_key.as_ref().map(|key| (name, key))
+}
+
+/// The nearer of the call's end and the attempt's.
+fn deadline(fetch: &Fetch, timeouts: u32) -> Option<(Instant, TimeoutKind)> {
+    let whole = fetch.deadline.instant().map(Instant::from_std);
+    let policy = &fetch.operation.policy;
+    let own = policy.timeouts.attempt.map(|limit| {
+        Instant::from_std(fetch.services.now()) + policy.retry.policy.attempt_timeout(limit, timeouts)
+    });
+    match (whole, own) {
+        (Some(whole), Some(own)) if own < whole => Some((own, TimeoutKind::Attempt)),
+        (Some(whole), _) => Some((whole, TimeoutKind::Whole)),
+        (None, own) => own.map(|own| (own, TimeoutKind::Attempt)),
+    }
+}
+
+/// Reads as much of the answer as later stages need, and judges it.
+async fn receive(
+    fetch: &Fetch,
+    number: u32,
+    sent: Result<(Head, Exchange), SendError>,
+    used: Option<Secret>,
+    deadline: Option<(Instant, TimeoutKind)>,
+) -> Attempt {
+    let (mut head, exchange) = match sent {
+        Ok(answered) => answered,
+        Err(error) => return failed(fetch, &error),
+    };
+    strip_hop_by_hop(&mut head.headers);
+    // An answer to HEAD has no octets whatever its Content-Length says; nobody must wait for them.
+    let mut body = if exchange.is_end_stream() {
+        Payload::Full(bytes::Bytes::new())
+    } else {
+        Payload::Stream(exchange.boxed())
+    };
+    let phases = &fetch.operation.phases;
+    if phases.classifier.as_ref().is_some_and(|classifier| classifier.reads_bodies) {
+        body = match held(body, PLUGIN_BODY_MAX, deadline).await {
+            Ok(body) => body,
+            Err(error) => return failed(fetch, &error),
+        };
+    }
+    let readable = match &body {
+        Payload::Full(octets) => Some(octets),
+        Payload::Stream(_) => None,
+    };
+    let auth = &fetch.integration.settings.auth;
+    let renewable = matches!(auth, Auth::OAuth2(_)) || phases.signer.is_some();
+    let judgement = judge(fetch, number, head.status, &head.headers, readable, renewable).await;
+    if judgement.outcome == Outcome::AuthExpired
+        && let (Some(cell), Some(token)) = (&fetch.integration.token, &used)
+    {
+        cell.invalidate(token);
+    }
+    if judgement.outcome != Outcome::Success && judgement.outcome != Outcome::Rejected {
+        super::remember(fetch, format!("{} from the provider ({})", head.status, judgement.outcome.as_str()));
+    }
+    if let Some(limit) = wanted(fetch, judgement.outcome, &head.headers) {
+        body = match held(body, limit, deadline).await {
+            Ok(body) => body,
+            Err(error) => return failed(fetch, &error),
+        };
+    }
+    Attempt {
+        outcome: judgement.outcome,
+        breaker_failure: judgement.breaker_failure,
+        quota: judgement.quota,
+        status: Some(head.status),
+        sent: true,
+        timed_out: false,
+        answer: Ok(Received { status: head.status, headers: head.headers, body }),
+    }
+}
+
+/// How much of the body a later stage wants in memory; none: it may stream.
+fn wanted(fetch: &Fetch, outcome: Outcome, headers: &HeaderMap) -> Option<u64> {
+    let phases = &fetch.operation.phases;
+    let mapped = match outcome {
+        Outcome::Success => !phases.response_mappers.is_empty(),
+        _ => !phases.error_mappers.is_empty(),
+    };
+    if mapped {
+        return Some(PLUGIN_BODY_MAX);
+    }
+    let events =
+        headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+    (fetch.store_as.is_some() && !events).then(|| fetch.services.cache.max_entry())
+}
+
+/// Holds a body that is not held yet, within the attempt's time.
+async fn held(
+    body: Payload,
+    limit: u64,
+    deadline: Option<(Instant, TimeoutKind)>,
+) -> Result<Payload, SendError> {
+    let Payload::Stream(stream) = body else { return Ok(body) };
+    let holding = hold(stream, limit);
+    let done = match deadline {
+        None => holding.await,
+        Some((at, kind)) => timeout_at(at, holding).await.unwrap_or(Err(BodyError::TimedOut(kind))),
+    };
+    match done {
+        Ok(Held::Whole(octets)) => Ok(Payload::Full(octets)),
+        Ok(Held::Larger(stream)) => Ok(Payload::Stream(stream)),
+        Err(BodyError::TimedOut(kind)) => Err(SendError::sent(
+            SendErrorKind::Timeout(kind),
+            format!("the {kind} timeout passed in the body"),
+        )),
+        Err(error) => Err(SendError::sent(SendErrorKind::Protocol, error.to_string())),
+    }
+}
+
+fn failed(fetch: &Fetch, error: &SendError) -> Attempt {
+    let timeout = timeout_kind(error);
+    if let Some(kind) = timeout {
+        fetch.operation.metrics.timeout(kind.as_str());
+    }
+    super::remember(fetch, error.message.to_string());
+    tracing::debug!(operation = %fetch.operation.full_name, kind = error.kind.as_str(), %error, "an attempt failed");
+    Attempt {
+        outcome: judge_error(error),
+        breaker_failure: None,
+        quota: None,
+        status: None,
+        sent: error.sent,
+        timed_out: timeout.is_some(),
+        answer: Err(Failure::send(error)),
+    }
+}

@@ -1,0 +1,156 @@
+//! A call as the stages see it.
+
+use super::{LiveIntegration, LiveOperation, Progress, Services};
+use crate::{config::SkipSet, model::StreamBody};
+use bascule_cache::Key;
+use bascule_resilience::Deadline;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+/// What the caller wants done.
+pub struct Call {
+    /// What all calls share.
+    pub services: Arc<Services>,
+    /// Whose API.
+    pub integration: Arc<LiveIntegration>,
+    /// Which operation of it.
+    pub operation: Arc<LiveOperation>,
+    /// Parameters and body.
+    pub input: Input,
+    /// The caller's headers that go upstream.
+    pub forwarded: HeaderMap,
+    /// The caller's idempotency key.
+    pub idempotency_key: Option<HeaderValue>,
+    /// The caller's `Bascule-Timeout`; bounds fallbacks too.
+    pub cap: Deadline,
+    /// What the caller may and does bypass.
+    pub skip: SkipSet,
+    /// Span, counters, identity.
+    pub progress: Arc<Progress>,
+    /// How many ladders this call is inside of.
+    pub depth: u8,
+}
+
+/// What a call works on.
+pub enum Input {
+    /// A declared operation's parameters, and its payload when it takes a raw body.
+    Declared {
+        /// As the caller gave them; defaults are filled in by validation.
+        params: Map<String, Value>,
+        /// Whether values are texts from a query and are to be read as their declared types.
+        texts: bool,
+        /// The payload of a raw operation.
+        body: Option<InputBody>,
+    },
+    /// A request passed through.
+    Proxy(ProxyRequest),
+}
+
+/// A request through `/proxy`.
+pub struct ProxyRequest {
+    /// The caller's method.
+    pub method: Method,
+    /// Path below the base URL, percent-encoded as it came, with a leading slash.
+    pub path: String,
+    /// Raw query.
+    pub query: Option<String>,
+    /// The body.
+    pub body: InputBody,
+}
+
+/// A caller's payload.
+pub enum InputBody {
+    /// In memory.
+    Held(Bytes),
+    /// As it arrives.
+    Stream {
+        /// The octets.
+        body: StreamBody,
+        /// Content-Length, when given.
+        length: Option<u64>,
+    },
+}
+
+impl InputBody {
+    /// No octets.
+    pub fn empty() -> Self {
+        Self::Held(Bytes::new())
+    }
+}
+
+/// What a fetch needs: everything of a call except what only its caller is concerned with. It owns
+/// all of it, so that it can be a task of its own.
+pub(super) struct Fetch {
+    pub(super) services: Arc<Services>,
+    pub(super) integration: Arc<LiveIntegration>,
+    pub(super) operation: Arc<LiveOperation>,
+    pub(super) input: Input,
+    pub(super) forwarded: HeaderMap,
+    pub(super) idempotency_key: Option<HeaderValue>,
+    pub(super) deadline: Deadline,
+    pub(super) skip: SkipSet,
+    pub(super) progress: Arc<Progress>,
+    /// Where to store the answer; set when it goes through the cache.
+    pub(super) store_as: Option<Key>,
+}
+
+impl Call {
+    /// The call's method upstream.
+    pub(super) fn method(&self) -> &Method {
+        match (&self.input, &self.operation.declared) {
+            (Input::Proxy(request), _) => &request.method,
+            (_, Some(declared)) => &declared.method,
+            (_, None) => &Method::GET,
+        }
+    }
+
+    /// The parameters, for cache keys and fallback operations.
+    pub(super) fn params(&self) -> Option<&Map<String, Value>> {
+        match &self.input {
+            Input::Declared { params, .. } => Some(params),
+            Input::Proxy(_) => None,
+        }
+    }
+
+    /// Makes an idempotency key where the declaration wants one and the caller brought none. It is made
+    /// once per call, so it is the same over all attempts and fallbacks (`semantics.md` §9).
+    pub(super) fn ensure_idempotency_key(&mut self) {
+        let generate = self.operation.policy.idempotency.as_ref().is_some_and(|rule| rule.generate);
+        let repeatable = matches!(*self.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+        if generate && !repeatable && self.idempotency_key.is_none() {
+            self.idempotency_key = HeaderValue::from_str(&uuid::Uuid::now_v7().to_string()).ok();
+        }
+    }
+
+    /// The fetch for this call. A raw or proxied body moves into it; parameters are copied, because
+    /// the ladder may need them again. With a key the fetch is shared: then only the operation's own
+    /// timeout bounds it, since its other waiters have their own.
+    pub(super) fn take_fetch(&mut self, store_as: Option<Key>) -> Fetch {
+        let input = match &mut self.input {
+            Input::Declared { params, body, .. } => {
+                Input::Declared { params: params.clone(), texts: false, body: body.take() }
+            }
+            Input::Proxy(request) => Input::Proxy(ProxyRequest {
+                method: request.method.clone(),
+                path: request.path.clone(),
+                query: request.query.clone(),
+                body: std::mem::replace(&mut request.body, InputBody::empty()),
+            }),
+        };
+        let own = Deadline::after(self.services.now(), self.operation.policy.timeouts.whole);
+        Fetch {
+            services: Arc::clone(&self.services),
+            integration: Arc::clone(&self.integration),
+            operation: Arc::clone(&self.operation),
+            input,
+            forwarded: self.forwarded.clone(),
+            idempotency_key: self.idempotency_key.clone(),
+            deadline: if store_as.is_some() { own } else { own.earlier(self.cap) },
+            skip: self.skip,
+            progress: Arc::clone(&self.progress),
+            store_as,
+        }
+    }
+}

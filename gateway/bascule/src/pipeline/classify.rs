@@ -1,0 +1,156 @@
+//! One classifier makes one [`Outcome`] of every attempt; retry, breaker, limiter, cache, health and
+//! metrics read nothing else (`semantics.md` §2).
+
+use super::{
+    call::Fetch,
+    phases::{self, response_head},
+    quota::{self, Quota},
+};
+use crate::{
+    model::{Outcome, TimeoutKind},
+    upstream::{SendError, SendErrorKind},
+};
+use bascule_plugin_host::{HostBody, Phase, Verdict};
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use std::time::{Duration, SystemTime};
+
+/// What an answer was found to mean.
+pub(super) struct Judgement {
+    pub(super) outcome: Outcome,
+    pub(super) quota: Option<Quota>,
+    /// A classifier's own word on whether the breaker counts a failure.
+    pub(super) breaker_failure: Option<bool>,
+}
+
+/// Judges an answer: by the plugin where there is one and it works, else by status and headers.
+pub(super) async fn judge(
+    fetch: &Fetch,
+    attempt: u32,
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: Option<&Bytes>,
+    renewable: bool,
+) -> Judgement {
+    let now = SystemTime::now();
+    let limit = fetch.integration.settings.rate_limit.as_ref();
+    let quota = quota::quota(headers, limit.and_then(|limit| limit.header.as_ref()), now);
+    let retry_after = quota::retry_after(headers, now);
+    let by_status = |quota| Judgement {
+        outcome: by_status(status, retry_after, quota, renewable),
+        quota,
+        breaker_failure: None,
+    };
+    let Some(classifier) = &fetch.operation.phases.classifier else { return by_status(quota) };
+    let context = phases::context(fetch, attempt, fetch.idempotency_key.as_ref());
+    let readable = body.filter(|_| classifier.reads_bodies).cloned().map(HostBody::bytes);
+    let work = classifier.plugin.classify(&context, response_head(status, headers), readable);
+    let classification = match phases::timed(&fetch.progress, Phase::Classifier, classifier, work).await {
+        Ok(classification) => classification,
+        Err(error) => {
+            tracing::warn!(operation = %fetch.operation.full_name, %error, "the classifier failed; judged by status");
+            return by_status(quota);
+        }
+    };
+    let asked = classification.retry_after_ms.map(|ms| Duration::from_millis(u64::from(ms))).or(retry_after);
+    let quota = classification.quota.map_or(quota, |told| {
+        let reset = told.reset_after_ms.map(|ms| Duration::from_millis(u64::from(ms)));
+        Some(Quota { remaining: told.remaining, reset })
+    });
+    let outcome = match classification.verdict {
+        Verdict::Success => Outcome::Success,
+        Verdict::Transient => Outcome::Transient { retry_after: asked },
+        Verdict::Throttled => Outcome::Throttled { retry_after: asked },
+        Verdict::AuthExpired if renewable => Outcome::AuthExpired,
+        Verdict::AuthExpired | Verdict::Rejected => Outcome::Rejected,
+    };
+    Judgement { outcome, quota, breaker_failure: classification.breaker_failure }
+}
+
+fn by_status(
+    status: StatusCode,
+    retry_after: Option<Duration>,
+    quota: Option<Quota>,
+    renewable: bool,
+) -> Outcome {
+    let spent = quota.is_some_and(|quota| quota.remaining == 0);
+    match status.as_u16() {
+        100..=399 => Outcome::Success,
+        429 => {
+            Outcome::Throttled { retry_after: retry_after.or(quota.filter(|_| spent).and_then(|q| q.reset)) }
+        }
+        403 | 503 if spent => Outcome::Throttled { retry_after: retry_after.or(quota.and_then(|q| q.reset)) },
+        401 if renewable => Outcome::AuthExpired,
+        408 => Outcome::Transient { retry_after },
+        501 | 505 => Outcome::Rejected,
+        500..=599 => Outcome::Transient { retry_after },
+        _ => Outcome::Rejected,
+    }
+}
+
+/// Judges an exchange that brought no answer.
+pub(super) fn judge_error(error: &SendError) -> Outcome {
+    match error.kind {
+        SendErrorKind::Dns
+        | SendErrorKind::Connect
+        | SendErrorKind::Tls
+        | SendErrorKind::Reset
+        | SendErrorKind::Timeout(_) => Outcome::Transient { retry_after: None },
+        SendErrorKind::Protocol => Outcome::ContractBroken,
+        SendErrorKind::CallerBody => Outcome::Cancelled,
+        // The provider has nothing to do with it.
+        SendErrorKind::Egress => Outcome::Rejected,
+    }
+}
+
+/// The kind of timeout, for its counter.
+pub(super) fn timeout_kind(error: &SendError) -> Option<TimeoutKind> {
+    match error.kind {
+        SendErrorKind::Timeout(kind) => Some(kind),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(status: u16, quota: Option<Quota>, renewable: bool) -> Outcome {
+        by_status(StatusCode::from_u16(status).unwrap(), None, quota, renewable)
+    }
+
+    #[test]
+    fn statuses_are_judged_as_the_table_says() {
+        let transient = Outcome::Transient { retry_after: None };
+        for (status, outcome) in [
+            (200, Outcome::Success),
+            (302, Outcome::Success),
+            (400, Outcome::Rejected),
+            (401, Outcome::Rejected),
+            (403, Outcome::Rejected),
+            (404, Outcome::Rejected),
+            (408, transient),
+            (422, Outcome::Rejected),
+            (429, Outcome::Throttled { retry_after: None }),
+            (500, transient),
+            (501, Outcome::Rejected),
+            (502, transient),
+            (505, Outcome::Rejected),
+            (507, transient),
+        ] {
+            assert_eq!(judged(status, None, false), outcome, "{status}");
+        }
+        assert_eq!(judged(401, None, true), Outcome::AuthExpired);
+    }
+
+    #[test]
+    fn a_403_or_503_is_throttled_only_with_a_spent_quota() {
+        let spent = Quota { remaining: 0, reset: Some(Duration::from_secs(9)) };
+        let left = Quota { remaining: 1, reset: Some(Duration::from_secs(9)) };
+        let held = Outcome::Throttled { retry_after: spent.reset };
+        assert_eq!(judged(403, Some(spent), false), held);
+        assert_eq!(judged(503, Some(spent), false), held);
+        assert_eq!(judged(403, Some(left), false), Outcome::Rejected);
+        assert_eq!(judged(503, Some(left), false), Outcome::Transient { retry_after: None });
+    }
+}

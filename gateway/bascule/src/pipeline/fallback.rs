@@ -1,0 +1,189 @@
+//! The fallback ladder, and what becomes of a failure that no rung could answer.
+
+use super::{
+    Call, Ended, Failure, Input, handle, lookup,
+    phases::{self, response_head},
+    reply::from_entry,
+};
+use crate::{
+    config::{ErrorMapping, Rung, TextTemplate},
+    model::{Answer, CacheStatus, Cause, Code, Payload, Problem, Source},
+    telemetry::{KeyValue, attributes},
+};
+use bascule_cache::Freshness;
+use bascule_plugin_host::{HostBody, Phase};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+/// Ladders do not nest deeper; cycles are refused when the configuration is loaded, this is the bound
+/// that holds whatever was loaded.
+const DEPTH_MAX: u8 = 3;
+
+/// Walks the ladder; ends with the first rung that answers, or with the failure.
+pub(super) async fn descend(mut call: Call, failure: Failure) -> Ended {
+    call.operation.metrics.error(failure.error_type);
+    let cause = failure.cause.filter(|cause| call.operation.policy.fallback_on.contains(*cause));
+    if let Some(cause) = cause {
+        let ladder = Arc::clone(&call.operation.policy.fallback);
+        for rung in ladder.iter() {
+            let Some((name, answer)) = try_rung(&mut call, rung, cause).await else { continue };
+            call.operation.metrics.fallback(name);
+            call.progress.event(attributes::event::FALLBACK, || {
+                vec![
+                    KeyValue::new(attributes::span::RUNG, name),
+                    KeyValue::new(attributes::span::CAUSE, cause.as_str()),
+                ]
+            });
+            return Ended { result: Ok(answer), failure: Some(failure.error_type), rung: Some(name) };
+        }
+    }
+    let error_type = failure.error_type;
+    Ended { result: settle(&call, failure).await, failure: Some(error_type), rung: None }
+}
+
+async fn try_rung(call: &mut Call, rung: &Rung, cause: Cause) -> Option<(&'static str, Answer)> {
+    match rung {
+        Rung::Cache => {
+            let key = lookup::key(call)?;
+            let now = call.services.now();
+            let entry = call.services.cache.get(&key, &call.operation.scope, now)?;
+            if entry.freshness(now) == Freshness::Dead || entry.status.as_u16() >= 400 {
+                return None;
+            }
+            let source = if entry.freshness(now) == Freshness::Fresh { Source::Cache } else { Source::Stale };
+            Some(("cache", from_entry(&entry, now, source, Some(cause))))
+        }
+        Rung::Default { body, status } => {
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            let body = Payload::Full(Bytes::from(body.to_string()));
+            let cache = Some(CacheStatus::Bypass);
+            Some((
+                "default",
+                Answer { status: *status, headers, body, source: Source::Default, cache, age: None },
+            ))
+        }
+        Rung::Operation { integration, operation, params } => {
+            if call.depth >= DEPTH_MAX {
+                return None;
+            }
+            let generation = call.services.generation.load_full();
+            let integration = Arc::clone(generation.integrations.get(integration)?);
+            let operation = Arc::clone(integration.operations.get(operation)?);
+            let name = Arc::clone(&operation.full_name);
+            let own = call.params().cloned().unwrap_or_default();
+            let params = match params {
+                Some(template) => fill(template, &own),
+                None => own,
+            };
+            let rung = Call {
+                services: Arc::clone(&call.services),
+                integration,
+                operation,
+                input: Input::Declared { params, texts: false, body: None },
+                forwarded: HeaderMap::new(),
+                idempotency_key: call.idempotency_key.clone(),
+                cap: call.cap,
+                skip: call.skip,
+                progress: Arc::clone(&call.progress),
+                depth: call.depth + 1,
+            };
+            // A call within a call: boxed, since a future cannot contain itself.
+            let ended = Box::pin(handle(rung)).await;
+            let mut answer = ended.result.ok()?;
+            if answer.status.as_u16() >= 400 {
+                return None;
+            }
+            answer.source = Source::Operation(name);
+            Some(("operation", answer))
+        }
+    }
+}
+
+/// Placeholders in the texts of `params` take the call's own parameters; one that is absent is left out.
+fn fill(template: &Map<String, Value>, own: &Map<String, Value>) -> Map<String, Value> {
+    let fill_one = |value: &Value| match value {
+        Value::String(text) => {
+            let Ok(template) = TextTemplate::parse(text) else { return Some(value.clone()) };
+            match template.as_parameter() {
+                // The whole value: it keeps its type.
+                Some(name) => own.get(name).cloned(),
+                None => template.render(own).map(Value::from),
+            }
+        }
+        other => Some(other.clone()),
+    };
+    template.iter().filter_map(|(name, value)| Some((name.clone(), fill_one(value)?))).collect()
+}
+
+/// No rung answered: a declared mapping, else the error mappers, else the provider's own answer, else
+/// the problem.
+async fn settle(call: &Call, failure: Failure) -> Result<Answer, Box<Problem>> {
+    if let Some(answer) = &failure.answer
+        && let Some(mapping) = call.operation.policy.errors.get(&answer.status.as_u16())
+    {
+        return Err(Box::new(mapped(mapping, answer.status)));
+    }
+    if let Some(problem) = ask_mappers(call, &failure).await {
+        return Err(Box::new(problem));
+    }
+    match failure.answer {
+        Some(reply) => {
+            let cache = match reply.source {
+                Source::Upstream | Source::Coalesced if lookup::key(call).is_some() => {
+                    CacheStatus::Miss { stored: false, collapsed: reply.source == Source::Coalesced }
+                }
+                Source::Cache | Source::Stale => CacheStatus::Hit { ttl: 0, detail: None },
+                _ => CacheStatus::Bypass,
+            };
+            Ok(reply.into_answer(cache))
+        }
+        None => Err(Box::new(failure.problem)),
+    }
+}
+
+fn mapped(mapping: &ErrorMapping, upstream: StatusCode) -> Problem {
+    let detail = mapping.detail.clone().unwrap_or_else(|| {
+        let reason = upstream.canonical_reason().unwrap_or("a failure");
+        format!("the provider answered {} {reason}", upstream.as_u16())
+    });
+    Problem::new(Code::PluginFailed, detail)
+        .status(mapping.status)
+        .named(&mapping.code)
+        .with("upstream_status", upstream.as_u16())
+}
+
+/// The first error mapper that works says what the caller reads.
+async fn ask_mappers(call: &Call, failure: &Failure) -> Option<Problem> {
+    // Failures without a cause and without an answer are Bascule's own; there is nothing to map.
+    if failure.cause.is_none() && failure.answer.is_none() {
+        return None;
+    }
+    let mapper = call.operation.phases.error_mappers.first()?;
+    let head = failure.answer.as_ref().map(|answer| response_head(answer.status, &answer.headers));
+    let body = failure.answer.as_ref().map(|answer| match &answer.body {
+        Payload::Full(octets) => HostBody::bytes(octets.clone()),
+        Payload::Stream(_) => HostBody::one_shot(None),
+    });
+    let context = phases::call_context(call);
+    let carry = failure.carry.clone();
+    let work = mapper.plugin.map_error(&context, failure.mapper_cause, head, body, carry);
+    match phases::timed(&call.progress, Phase::ErrorMapper, mapper, work).await {
+        Ok(fault) => {
+            let mut problem = phases::fault_problem(&fault);
+            if problem.retry_after.is_none() {
+                problem.retry_after = failure.problem.retry_after;
+            }
+            if let Some(answer) = &failure.answer {
+                problem = problem.with("upstream_status", answer.status.as_u16());
+            }
+            Some(problem)
+        }
+        Err(error) => {
+            tracing::warn!(operation = %call.operation.full_name, %error, "the error mapper failed");
+            None
+        }
+    }
+}

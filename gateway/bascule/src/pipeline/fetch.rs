@@ -1,0 +1,64 @@
+//! Stages 3 to 7 in a row: what it takes to get an answer from the provider.
+
+use super::{
+    Failure, Reply,
+    admit::{Admitted, admit},
+    attempts,
+    call::Fetch,
+    mapping::{Mapped, map_request},
+    request::draft,
+    respond::{guard, map_response},
+};
+use crate::model::Outcome;
+use bascule_resilience::{Permit, Settled};
+use std::time::Instant;
+
+/// Gets an answer. Every exit settles the breaker permit exactly once; dropping the future gives it back.
+pub(super) async fn fetch(mut fetch: Fetch) -> Result<Reply, Box<Failure>> {
+    let admitted = admit(&fetch).await?;
+    let draft = draft(&mut fetch)?;
+    let (mut outbound, carry) = match map_request(&fetch, draft).await? {
+        Mapped::Send(outbound, carry) => (outbound, carry),
+        // The provider was not asked, so the breaker learns nothing.
+        Mapped::Answer(reply) => return Ok(reply),
+    };
+    let begun = fetch.services.now();
+    let finished = attempts::run(&fetch, &mut outbound, &carry).await;
+    let Admitted { place, permit } = admitted;
+    let failed = finished.breaker_failure.map(|failure| !failure).or(finished.outcome.breaker());
+    let settled = permit.map(|permit| settle(&fetch, permit, failed.filter(|_| finished.attempted), begun));
+    record(&fetch, &finished, begun);
+    let received = finished.result?;
+    for operation in &fetch.operation.policy.purges {
+        fetch.services.cache.purge_operation(fetch.integration.settings.name.as_str(), operation.as_str());
+    }
+    let reply = map_response(&fetch, received, carry).await?;
+    Ok(guard(&fetch, reply, settled, place))
+}
+
+/// One outcome per call: a success, a failure, or nothing.
+fn settle(fetch: &Fetch, permit: Permit, good: Option<bool>, begun: Instant) -> Settled {
+    let now = fetch.services.now();
+    let elapsed = now.saturating_duration_since(begun);
+    match good {
+        Some(true) => permit.success(now, elapsed, fetch.services.unit()),
+        Some(false) => {
+            fetch.integration.metrics.breaker_failure();
+            permit.failure(now, elapsed, fetch.services.unit())
+        }
+        None => permit.neutral(now),
+    }
+}
+
+/// Health counts calls that reached a verdict about the provider.
+fn record(fetch: &Fetch, finished: &attempts::Finished, begun: Instant) {
+    let good = match finished.outcome {
+        Outcome::Success | Outcome::Rejected => true,
+        Outcome::Transient { .. } | Outcome::ContractBroken => false,
+        _ => return,
+    };
+    let now = fetch.services.now();
+    if finished.attempted {
+        fetch.integration.health.record(now, good, now.saturating_duration_since(begun));
+    }
+}

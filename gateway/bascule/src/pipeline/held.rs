@@ -1,0 +1,146 @@
+//! Bodies that are held in memory where something needs them whole, and streamed where not.
+
+use super::InputBody;
+use crate::model::{BodyError, StreamBody};
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+/// What holding a body came to.
+pub enum Held {
+    /// All of it.
+    Whole(Bytes),
+    /// It is larger than the limit: what was read, and the rest, as one stream.
+    Larger(StreamBody),
+}
+
+/// Reads a body to its end or to `limit` octets, whichever comes first. Trailers of a held body are dropped.
+///
+/// # Errors
+/// [`BodyError`] when the body breaks off.
+pub async fn hold(mut body: StreamBody, limit: u64) -> Result<Held, BodyError> {
+    if body.size_hint().lower() > limit {
+        return Ok(Held::Larger(body));
+    }
+    let mut frames = VecDeque::new();
+    let mut total: u64 = 0;
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else { continue };
+        total = total.saturating_add(data.len() as u64);
+        frames.push_back(data);
+        if total > limit {
+            return Ok(Held::Larger(Resumed { frames, rest: body }.boxed()));
+        }
+    }
+    Ok(Held::Whole(join(frames, total)))
+}
+
+fn join(mut frames: VecDeque<Bytes>, total: u64) -> Bytes {
+    if frames.len() <= 1 {
+        return frames.pop_front().unwrap_or_default();
+    }
+    let mut whole = BytesMut::with_capacity(usize::try_from(total).unwrap_or(0));
+    for frame in frames {
+        whole.extend_from_slice(&frame);
+    }
+    whole.freeze()
+}
+
+/// What had been read, then the rest.
+struct Resumed {
+    frames: VecDeque<Bytes>,
+    rest: StreamBody,
+}
+
+impl Body for Resumed {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.frames.pop_front() {
+            Some(data) => Poll::Ready(Some(Ok(Frame::data(data)))),
+            None => Pin::new(&mut self.rest).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.frames.is_empty() && self.rest.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let read: u64 = self.frames.iter().map(|frame| frame.len() as u64).sum();
+        let rest = self.rest.size_hint();
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower().saturating_add(read));
+        if let Some(upper) = rest.upper() {
+            hint.set_upper(upper.saturating_add(read));
+        }
+        hint
+    }
+}
+
+impl InputBody {
+    /// Holds a streamed body of at most `limit` octets; a larger one stays a stream.
+    pub(super) async fn hold(self, limit: u64) -> Result<Self, BodyError> {
+        match self {
+            Self::Stream { body, length } if length.is_none_or(|length| length <= limit) => {
+                Ok(match hold(body, limit).await? {
+                    Held::Whole(octets) => Self::Held(octets),
+                    Held::Larger(body) => Self::Stream { body, length },
+                })
+            }
+            other => Ok(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http_body_util::{Full, StreamBody as Frames};
+
+    fn frames(parts: &'static [&'static str]) -> StreamBody {
+        let stream = parts.iter().map(|part| Ok(Frame::data(Bytes::from_static(part.as_bytes()))));
+        Frames::new(tokio_stream(stream)).boxed()
+    }
+
+    fn tokio_stream<I: Iterator + Unpin>(items: I) -> Items<I> {
+        Items(items)
+    }
+
+    struct Items<I>(I);
+
+    impl<I: Iterator + Unpin> futures_core::Stream for Items<I> {
+        type Item = I::Item;
+
+        fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<I::Item>> {
+            Poll::Ready(self.0.next())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_small_body_is_held_whole() {
+        let Held::Whole(octets) = hold(frames(&["ab", "cd"]), 4).await.unwrap() else { panic!("streamed") };
+        assert_eq!(octets, "abcd");
+    }
+
+    #[tokio::test]
+    async fn a_large_body_loses_nothing() {
+        let Held::Larger(body) = hold(frames(&["ab", "cd", "ef"]), 3).await.unwrap() else { panic!("held") };
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "abcdef");
+    }
+
+    #[tokio::test]
+    async fn a_declared_size_over_the_limit_is_not_read() {
+        let body = Full::new(Bytes::from_static(b"abcdef")).map_err(|never| match never {}).boxed();
+        assert!(matches!(hold(body, 3).await.unwrap(), Held::Larger(_)));
+    }
+}

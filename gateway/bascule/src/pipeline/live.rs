@@ -1,0 +1,157 @@
+//! Integrations and operations as they run: validated settings with their breakers, limiters,
+//! connections and plugins.
+//!
+//! Built by `app` from a configuration; a reload builds new ones and hands over the state of
+//! integrations that did not change.
+
+use super::{Failure, Landing, Phases, Reply};
+use crate::{
+    config::{
+        self, CacheRule, Config, ErrorMapping, FallbackCauses, HeaderSetting, Idempotency, RetrySettings,
+        Rung, Timeouts,
+    },
+    model::{IntegrationName, OperationName},
+    telemetry::{IntegrationMetrics, OperationMetrics, Telemetry},
+    upstream::{Client, Endpoint, TokenCell},
+};
+use arc_swap::ArcSwap;
+use bascule_cache::{Coalescer, Scope, Store};
+use bascule_plugin_host::Plugin;
+use bascule_resilience::{Breaker, Bulkhead, Clock, HealthStats, Random, RateLimiter, RetryBudget};
+use http::HeaderName;
+use parking_lot::Mutex;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// What all calls share, whatever the configuration's generation.
+pub struct Services {
+    /// Stored answers.
+    pub cache: Arc<Store>,
+    /// Fetches that several callers wait for.
+    pub flights: Arc<Coalescer<Landing, Result<Reply, Box<Failure>>>>,
+    /// Spans, metrics, logs.
+    pub telemetry: Telemetry,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Chance, for jitter.
+    pub random: Arc<dyn Random>,
+    /// The newest configuration at work. A call loads it once and stays with it, save that fallback
+    /// operations are looked up when they are needed.
+    pub generation: ArcSwap<Generation>,
+}
+
+/// One configuration at work. A reload makes the next one and swaps it in whole.
+pub struct Generation {
+    /// 1 for the configuration of the start.
+    pub number: u64,
+    /// The settings.
+    pub config: Arc<Config>,
+    /// Integrations by name.
+    pub integrations: HashMap<IntegrationName, Arc<LiveIntegration>>,
+}
+
+impl Services {
+    /// The time now.
+    pub fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    /// A random number in [0, 1).
+    pub fn unit(&self) -> f64 {
+        self.random.unit()
+    }
+}
+
+/// An integration at work.
+pub struct LiveIntegration {
+    /// Its settings.
+    pub settings: Arc<config::Integration>,
+    /// Its breaker; operations may have their own.
+    pub breaker: Arc<Breaker>,
+    /// Its request budget, and what the provider says about it.
+    pub limiter: Arc<RateLimiter>,
+    /// Calls at a time.
+    pub bulkhead: Arc<Bulkhead>,
+    /// How many retries it may make.
+    pub budget: Arc<RetryBudget>,
+    /// Success rate and latencies of the last minute.
+    pub health: Arc<HealthStats>,
+    /// The latest failure, for operators.
+    pub last_error: Arc<Mutex<Option<String>>>,
+    /// Makes exchanges.
+    pub client: Client,
+    /// Where calls go by default.
+    pub endpoint: Endpoint,
+    /// `[endpoints.NAME]`.
+    pub endpoints: BTreeMap<String, Endpoint>,
+    /// The OAuth 2 token, when `auth.type = "oauth2"`.
+    pub token: Option<Arc<TokenCell>>,
+    /// Its plugins, in file order.
+    pub plugins: Vec<Arc<Plugin>>,
+    /// Declared operations.
+    pub operations: HashMap<OperationName, Arc<LiveOperation>>,
+    /// Calls through `/proxy`.
+    pub proxy: Arc<LiveOperation>,
+    /// Counters.
+    pub metrics: Arc<IntegrationMetrics>,
+}
+
+/// An operation at work. `/proxy` is one without a declaration.
+pub struct LiveOperation {
+    /// Its name; `proxy` for `/proxy`.
+    pub name: OperationName,
+    /// `integration.operation`, for spans and headers.
+    pub full_name: Arc<str>,
+    /// Its declaration.
+    pub declared: Option<Arc<config::Operation>>,
+    /// Its policies.
+    pub policy: Policy,
+    /// The breaker that admits it.
+    pub breaker: Arc<Breaker>,
+    /// A budget of its own, beside the integration's.
+    pub limiter: Option<(Arc<RateLimiter>, Duration)>,
+    /// Its plugins.
+    pub phases: Phases,
+    /// What a purge names.
+    pub scope: Scope,
+    /// Counters.
+    pub metrics: Arc<OperationMetrics>,
+}
+
+/// The policies of an operation, or of an integration for `/proxy`.
+pub struct Policy {
+    /// Time limits.
+    pub timeouts: Timeouts,
+    /// Retry rule of safe calls.
+    pub retry: RetrySettings,
+    /// Whether the declaration makes it safe to repeat; `/proxy` goes by method.
+    pub retry_safe: bool,
+    /// How answers are cached.
+    pub cache: Option<CacheRule>,
+    /// Operations whose cached answers a success purges.
+    pub purges: Vec<OperationName>,
+    /// The ladder.
+    pub fallback: Arc<[Rung]>,
+    /// What starts it.
+    pub fallback_on: FallbackCauses,
+    /// Idempotency keys.
+    pub idempotency: Option<Idempotency>,
+    /// Upstream statuses that become problems of the gateway's own.
+    pub errors: Arc<BTreeMap<u16, ErrorMapping>>,
+    /// Headers of every request.
+    pub headers: Vec<HeaderSetting>,
+    /// Caller's headers that are passed on.
+    pub forward_headers: Vec<HeaderName>,
+}
+
+/// A loaded plugin with what the pipeline must know of its settings.
+#[derive(Clone)]
+pub struct BoundPlugin {
+    /// The plugin.
+    pub plugin: Arc<Plugin>,
+    /// Whether a classifier or signer may read bodies.
+    pub reads_bodies: bool,
+}

@@ -1,0 +1,230 @@
+//! Stage 2: the cache, and one fetch per key for all who miss it.
+
+use super::{Call, Failure, Landing, Reply, call::Fetch, fetch::fetch, reply::from_entry};
+use crate::{
+    config::CacheRule,
+    model::{Answer, CacheStatus, Cause, Code, Payload, Problem, Source, TimeoutKind},
+    telemetry::attributes,
+};
+use bascule_cache::{Entry, Fetched, Freshness, JoinError, Key, KeyBuilder, Landed, Stored};
+use http::{HeaderMap, header::SET_COOKIE};
+use serde_json::Value;
+use std::{sync::Arc, time::Duration};
+use tokio::time::{Instant, timeout_at};
+
+/// The key under which the call's answer is kept; none when it goes past the cache.
+pub(super) fn key(call: &Call) -> Option<Key> {
+    call.operation.policy.cache?;
+    if call.skip.cache {
+        return None;
+    }
+    let settings = &call.integration.settings;
+    let mut key = KeyBuilder::new(settings.name.as_str(), call.operation.name.as_str())
+        // Settings, credentials and plugins: whoever changes them never sees answers from before.
+        .field("configuration", &settings.digest)
+        .field("parameters", canonical(&Value::Object(call.params()?.clone())).as_bytes());
+    for name in &call.operation.policy.forward_headers {
+        for value in call.forwarded.get_all(name) {
+            key = key.field(name.as_str(), value.as_bytes());
+        }
+    }
+    for plugin in call.operation.phases.digests() {
+        key = key.field("plugin", plugin.as_bytes());
+    }
+    Some(key.finish())
+}
+
+/// JSON with sorted members: `{a, b}` and `{b, a}` are one call.
+fn canonical(value: &Value) -> String {
+    fn write(value: &Value, text: &mut String) {
+        match value {
+            Value::Object(members) => {
+                let mut sorted: Vec<_> = members.iter().collect();
+                sorted.sort_unstable_by_key(|(name, _)| name.as_str());
+                text.push('{');
+                for (index, (name, value)) in sorted.into_iter().enumerate() {
+                    if index > 0 {
+                        text.push(',');
+                    }
+                    text.push_str(&Value::from(name.as_str()).to_string());
+                    text.push(':');
+                    write(value, text);
+                }
+                text.push('}');
+            }
+            Value::Array(items) => {
+                text.push('[');
+                for (index, item) in items.iter().enumerate() {
+                    if index > 0 {
+                        text.push(',');
+                    }
+                    write(item, text);
+                }
+                text.push(']');
+            }
+            scalar => text.push_str(&scalar.to_string()),
+        }
+    }
+    let mut text = String::new();
+    write(value, &mut text);
+    text
+}
+
+/// Answers from the cache, or from the one fetch that is under way for the key.
+pub(super) async fn through_cache(call: &mut Call, key: Key) -> Result<Answer, Box<Failure>> {
+    let services = Arc::clone(&call.services);
+    let now = services.now();
+    let metrics = &call.operation.metrics;
+    if let Some(entry) = services.cache.get(&key, &call.operation.scope, now) {
+        match entry.freshness(now) {
+            Freshness::Fresh => {
+                metrics.cache("hit");
+                call.progress.event(attributes::event::CACHE_HIT, Vec::new);
+                return hit(call, &entry, Source::Cache);
+            }
+            Freshness::Revalidate => {
+                metrics.cache("stale");
+                call.progress.event(attributes::event::CACHE_HIT, Vec::new);
+                let refresh = call.take_fetch(Some(key));
+                services.flights.refresh(key, now, || shared(refresh, key));
+                return hit(call, &entry, Source::Stale);
+            }
+            Freshness::Stale | Freshness::Dead => {}
+        }
+    }
+    metrics.cache("miss");
+    join(call, key).await
+}
+
+/// An entry answers as the provider did: a stored 404 goes the way of a fresh one.
+fn hit(call: &Call, entry: &Entry, source: Source) -> Result<Answer, Box<Failure>> {
+    if entry.status.as_u16() >= 400 {
+        return Err(Failure::answered(Reply::stored(entry, source), None));
+    }
+    Ok(from_entry(entry, call.services.now(), source, None))
+}
+
+async fn join(call: &mut Call, key: Key) -> Result<Answer, Box<Failure>> {
+    let services = Arc::clone(&call.services);
+    let started = call.take_fetch(Some(key));
+    let flight = match services.flights.join(key, services.now(), || shared(started, key)) {
+        Ok(flight) => flight,
+        Err(JoinError::Full) => {
+            let detail = "too many callers wait for the same answer";
+            return Err(Failure::plain(
+                Problem::new(Code::Overloaded, detail).retry_after(Duration::from_secs(1)),
+            )
+            .because(Cause::Overloaded));
+        }
+        Err(JoinError::NotShared) => return alone(call).await,
+    };
+    let leads = flight.is_leader();
+    let landed = match call.cap.instant() {
+        None => flight.land().await,
+        Some(cap) => timeout_at(Instant::from_std(cap), flight.land())
+            .await
+            .map_err(|_| Failure::timeout(TimeoutKind::Whole))?,
+    };
+    match landed {
+        Landed::Shared(landing) => match &*landing {
+            Landing::Reply(shared) => {
+                let (source, status) = if leads {
+                    (shared.source().clone(), CacheStatus::Miss { stored: shared.stored, collapsed: false })
+                } else {
+                    call.operation.metrics.cache("coalesced");
+                    (Source::Coalesced, CacheStatus::Miss { stored: shared.stored, collapsed: true })
+                };
+                Ok(shared.copy(&source).into_answer(status))
+            }
+            Landing::Failed(failure) => {
+                let source = if leads { Source::Upstream } else { Source::Coalesced };
+                Err(failure.copy(&source))
+            }
+        },
+        Landed::Private(result) => {
+            result.map(|reply| reply.into_answer(CacheStatus::Miss { stored: false, collapsed: false }))
+        }
+        Landed::NotShared => alone(call).await,
+        Landed::Failed => Err(super::request::bug("a fetch ended without a result")),
+    }
+}
+
+/// Fetches for this caller only, after an answer that could not be shared.
+async fn alone(call: &mut Call) -> Result<Answer, Box<Failure>> {
+    let reply = fetch(call.take_fetch(None)).await?;
+    Ok(reply.into_answer(CacheStatus::Miss { stored: false, collapsed: false }))
+}
+
+/// The fetch as the coalescer runs it: it stores what it brings, and says whether others may have it.
+async fn shared(work: Fetch, key: Key) -> Fetched<Landing, Result<Reply, Box<Failure>>> {
+    let services = Arc::clone(&work.services);
+    let operation = Arc::clone(&work.operation);
+    let epoch = services.cache.epoch(&operation.scope);
+    let Some(rule) = operation.policy.cache else { return Fetched::Private(fetch(work).await) };
+    let store = |status, headers: &HeaderMap, body: &bytes::Bytes, ttl: Duration, rule: &CacheRule| {
+        // A cookie is for one caller; an entry is for all.
+        if headers.contains_key(SET_COOKIE) {
+            return false;
+        }
+        let entry = Entry {
+            status,
+            headers: headers.clone(),
+            body: body.clone(),
+            stored_at: services.now(),
+            age_at_store: Duration::ZERO,
+            ttl,
+            stale_while_revalidate: rule.stale_while_revalidate,
+            keep_stale: rule.keep_stale,
+            scope: operation.scope.clone(),
+        };
+        services.cache.put(key, entry, epoch) == Stored::Yes
+    };
+    match fetch(work).await {
+        Ok(reply) => {
+            let mut stored = false;
+            if let Payload::Full(body) = &reply.body
+                && reply.status.is_success()
+                && reply.source == Source::Upstream
+            {
+                stored = store(reply.status, &reply.headers, body, rule.ttl, &rule);
+            }
+            let private = reply.headers.contains_key(SET_COOKIE);
+            if private {
+                return Fetched::Private(Ok(reply));
+            }
+            match reply.into_shared(stored) {
+                Ok(shared) => Fetched::Shared(Arc::new(Landing::Reply(shared))),
+                Err(reply) => Fetched::Private(Ok(*reply)),
+            }
+        }
+        Err(failure) => {
+            if let (Some(ttl), Some(answer)) = (rule.negative_ttl, &failure.answer)
+                && matches!(answer.status.as_u16(), 404 | 410)
+                && let Payload::Full(body) = &answer.body
+            {
+                let rule =
+                    CacheRule { keep_stale: Duration::ZERO, stale_while_revalidate: Duration::ZERO, ..rule };
+                store(answer.status, &answer.headers, body, ttl, &rule);
+            }
+            match failure.into_shared() {
+                Ok(shared) => Fetched::Shared(Arc::new(Landing::Failed(shared))),
+                Err(failure) => Fetched::Private(Err(failure)),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn the_order_of_parameters_does_not_matter() {
+        assert_eq!(
+            canonical(&json!({"b": [1, {"d": 1, "c": 2}], "a": "x"})),
+            r#"{"a":"x","b":[1,{"c":2,"d":1}]}"#
+        );
+        assert_ne!(canonical(&json!({"a": "1"})), canonical(&json!({"a": 1})));
+    }
+}

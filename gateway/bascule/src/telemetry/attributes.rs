@@ -1,0 +1,158 @@
+//! Every name that telemetry shows: metrics, labels, span attributes, events, log fields.
+//!
+//! They are public surface (`docs/telemetry.md` lists them), so they stand in one place and code
+//! refers to the constants. Nothing here decides *when* something is recorded.
+
+/// Metrics, the same in Prometheus and OTLP.
+pub mod metric {
+    /// Calls by the status that the caller got.
+    pub const REQUESTS: &str = "integration_requests_total";
+    /// Seconds from accepting a call to its answer's head.
+    pub const REQUEST_DURATION: &str = "integration_request_duration_seconds";
+    /// Calls that ended in an error, by its kind.
+    pub const ERRORS: &str = "integration_errors_total";
+    /// Attempts after the first.
+    pub const RETRIES: &str = "integration_retries_total";
+    /// 0 closed, 1 open, 2 half-open.
+    pub const BREAKER_STATE: &str = "circuit_breaker_state";
+    /// Calls that the breaker counted as failures.
+    pub const BREAKER_FAILURES: &str = "circuit_breaker_failures_total";
+    /// Transitions of the breaker.
+    pub const BREAKER_CHANGES: &str = "circuit_breaker_state_changes_total";
+    /// Cache lookups by their result.
+    pub const CACHE: &str = "cache_requests_total";
+    /// Decisions of the rate limiter.
+    pub const RATE_LIMIT: &str = "rate_limit_decisions_total";
+    /// Answers by the rung of the fallback ladder that gave them.
+    pub const FALLBACK: &str = "fallback_total";
+    /// Seconds in a plugin's hook.
+    pub const PLUGIN_DURATION: &str = "plugin_call_duration_seconds";
+    /// Plugin calls that failed, by kind.
+    pub const PLUGIN_FAILURES: &str = "plugin_failures_total";
+    /// Time limits that passed, by kind.
+    pub const TIMEOUTS: &str = "timeouts_total";
+}
+
+/// Labels of metrics. Their values come from the configuration or from fixed lists.
+pub mod label {
+    /// The integration.
+    pub const SERVICE: &str = "service";
+    /// The operation; `proxy` for the transparent proxy.
+    pub const ENDPOINT: &str = "endpoint";
+    /// HTTP status as text.
+    pub const STATUS: &str = "status";
+    /// Kind of error.
+    pub const ERROR_TYPE: &str = "error_type";
+    /// Breaker state before.
+    pub const FROM: &str = "from";
+    /// Breaker state after.
+    pub const TO: &str = "to";
+    /// Result of a lookup or decision.
+    pub const RESULT: &str = "result";
+    /// Rung of the fallback ladder.
+    pub const RUNG: &str = "rung";
+    /// The plugin.
+    pub const PLUGIN: &str = "plugin";
+    /// The plugin's hook.
+    pub const HOOK: &str = "hook";
+    /// Kind of failure or time limit.
+    pub const KIND: &str = "kind";
+    /// What a label says once it has had too many values.
+    pub const OTHER: &str = "other";
+}
+
+/// Attributes of spans and their events: OpenTelemetry's semantic conventions, and ours under `bascule.`.
+pub mod span {
+    /// HTTP method.
+    pub const METHOD: &str = "http.request.method";
+    /// Path of the caller's request.
+    pub const URL_PATH: &str = "url.path";
+    /// URL of an attempt, redacted.
+    pub const URL_FULL: &str = "url.full";
+    /// HTTP status.
+    pub const STATUS_CODE: &str = "http.response.status_code";
+    /// Kind of error; absent on success.
+    pub const ERROR_TYPE: &str = "error.type";
+    /// How often the request was sent before.
+    pub const RESEND_COUNT: &str = "http.request.resend_count";
+    /// Host of the provider.
+    pub const SERVER_ADDRESS: &str = "server.address";
+    /// Port of the provider.
+    pub const SERVER_PORT: &str = "server.port";
+    /// The integration.
+    pub const INTEGRATION: &str = "bascule.integration";
+    /// The operation.
+    pub const OPERATION: &str = "bascule.operation";
+    /// Which rung of the ladder answered.
+    pub const SOURCE: &str = "bascule.source";
+    /// The plugin.
+    pub const PLUGIN: &str = "bascule.plugin";
+    /// The plugin's hook.
+    pub const HOOK: &str = "bascule.hook";
+    /// On events: what the attempt came to.
+    pub const OUTCOME: &str = "bascule.outcome";
+    /// On events: milliseconds until the next attempt.
+    pub const DELAY: &str = "bascule.delay_ms";
+    /// On events: kind of rung of the fallback ladder.
+    pub const RUNG: &str = "bascule.rung";
+    /// On events: why the ladder was entered.
+    pub const CAUSE: &str = "bascule.cause";
+    /// `error.type` of a span whose owner went away before it ended.
+    pub const CANCELLED: &str = "cancelled";
+}
+
+/// Events on the call's span.
+pub mod event {
+    /// Answered from the cache.
+    pub const CACHE_HIT: &str = "cache.hit";
+    /// The rate limiter refused.
+    pub const RATE_LIMITED: &str = "rate_limited";
+    /// The breaker refused.
+    pub const CIRCUIT_OPEN: &str = "circuit.open";
+    /// Another attempt follows.
+    pub const RETRY: &str = "retry";
+    /// A rung of the ladder answered.
+    pub const FALLBACK: &str = "fallback";
+}
+
+/// Fields of a completion record.
+pub mod log {
+    /// `target` of completion records.
+    pub const TARGET: &str = "bascule::call";
+    /// Trace id in hex.
+    pub const TRACE_ID: &str = "trace_id";
+    /// The integration.
+    pub const INTEGRATION: &str = "integration";
+    /// The operation.
+    pub const OPERATION: &str = "operation";
+    /// Name of the caller's key.
+    pub const CALLER: &str = "caller";
+    /// HTTP method.
+    pub const METHOD: &str = "method";
+    /// Status that the caller got; 499 when it left.
+    pub const STATUS: &str = "status";
+    /// Which rung of the ladder answered.
+    pub const SOURCE: &str = "source";
+    /// What the cache did.
+    pub const CACHE: &str = "cache";
+    /// Attempts made upstream.
+    pub const ATTEMPTS: &str = "attempts";
+    /// `success`, or the kind of failure.
+    pub const OUTCOME: &str = "outcome";
+    /// Code of the problem document.
+    pub const PROBLEM: &str = "problem";
+    /// Rung of the fallback ladder.
+    pub const FALLBACK: &str = "fallback";
+    /// Milliseconds altogether.
+    pub const DURATION: &str = "duration_ms";
+    /// Milliseconds waiting for the provider.
+    pub const UPSTREAM: &str = "upstream_ms";
+    /// Milliseconds in plugins.
+    pub const PLUGIN: &str = "plugin_ms";
+    /// Octets of the request's body.
+    pub const BYTES_IN: &str = "bytes_in";
+    /// Octets of the answer's body.
+    pub const BYTES_OUT: &str = "bytes_out";
+    /// Lines that found the queue full.
+    pub const DROPPED: &str = "dropped";
+}

@@ -1,0 +1,120 @@
+//! What the pipeline holds: the instruments of one operation, and of one integration.
+
+use std::{borrow::Cow, time::Duration};
+
+use opentelemetry::{
+    KeyValue,
+    metrics::{BoundCounter, BoundGauge, BoundHistogram, Counter},
+};
+
+use super::{instruments::Instruments, lazy::LazyCounters};
+use crate::telemetry::attributes::label;
+
+/// Instruments of one operation. One observation per call: [`request`](Self::request) once, the others as they apply.
+pub struct OperationMetrics {
+    requests: LazyCounters<u16>,
+    duration: BoundHistogram<f64>,
+    errors: LazyCounters<&'static str>,
+    retries: BoundCounter<u64>,
+    cache: LazyCounters<&'static str>,
+    fallback: LazyCounters<&'static str>,
+    timeouts: LazyCounters<&'static str>,
+}
+
+/// Instruments of one integration.
+pub struct IntegrationMetrics {
+    service: KeyValue,
+    state: BoundGauge<i64>,
+    failures: BoundCounter<u64>,
+    changes: Counter<u64>,
+    rate_limit: LazyCounters<&'static str>,
+}
+
+impl OperationMetrics {
+    pub(super) fn bind(instruments: &Instruments, integration: &str, operation: &str) -> Self {
+        let labels = [
+            KeyValue::new(label::SERVICE, integration.to_owned()),
+            KeyValue::new(label::ENDPOINT, operation.to_owned()),
+        ];
+        Self {
+            requests: LazyCounters::new(&instruments.requests, &labels, label::STATUS),
+            duration: instruments.request_duration.bind(&labels),
+            errors: LazyCounters::new(&instruments.errors, &labels, label::ERROR_TYPE),
+            retries: instruments.retries.bind(&labels),
+            cache: LazyCounters::new(&instruments.cache, &labels, label::RESULT),
+            fallback: LazyCounters::new(&instruments.fallback, &labels, label::RUNG),
+            timeouts: LazyCounters::new(&instruments.timeouts, &labels, label::KIND),
+        }
+    }
+
+    /// A call ended: the status that the caller got (499 when it left), and how long it took.
+    pub fn request(&self, status: u16, elapsed: Duration) {
+        self.requests.count(status, || Cow::Owned(status.to_string()));
+        self.duration.record(elapsed.as_secs_f64());
+    }
+
+    /// A call ended in an error of this kind.
+    pub fn error(&self, error_type: &'static str) {
+        self.errors.count(error_type, || Cow::Borrowed(error_type));
+    }
+
+    /// An attempt after the first.
+    pub fn retry(&self) {
+        self.retries.add(1);
+    }
+
+    /// A cache lookup had this result.
+    pub fn cache(&self, result: &'static str) {
+        self.cache.count(result, || Cow::Borrowed(result));
+    }
+
+    /// This rung of the fallback ladder answered.
+    pub fn fallback(&self, rung: &'static str) {
+        self.fallback.count(rung, || Cow::Borrowed(rung));
+    }
+
+    /// This time limit passed.
+    pub fn timeout(&self, kind: &'static str) {
+        self.timeouts.count(kind, || Cow::Borrowed(kind));
+    }
+}
+
+impl IntegrationMetrics {
+    /// The state starts as 0, closed, for an integration that is new.
+    pub(super) fn bind(instruments: &Instruments, integration: &str) -> Self {
+        let service = KeyValue::new(label::SERVICE, integration.to_owned());
+        let labels = std::slice::from_ref(&service);
+        Self {
+            state: instruments.breaker_state.bind(labels),
+            failures: instruments.breaker_failures.bind(labels),
+            changes: instruments.breaker_changes.clone(),
+            rate_limit: LazyCounters::new(&instruments.rate_limit, labels, label::RESULT),
+            service,
+        }
+    }
+
+    /// The breaker's state: 0 closed, 1 open, 2 half-open.
+    pub fn breaker_state(&self, state: i64) {
+        self.state.record(state);
+    }
+
+    /// The breaker counted a failure.
+    pub fn breaker_failure(&self) {
+        self.failures.add(1);
+    }
+
+    /// The breaker went from one state to another.
+    pub fn breaker_change(&self, from: &str, to: &str) {
+        let labels = [
+            self.service.clone(),
+            KeyValue::new(label::FROM, from.to_owned()),
+            KeyValue::new(label::TO, to.to_owned()),
+        ];
+        self.changes.add(1, &labels);
+    }
+
+    /// The rate limiter decided.
+    pub fn rate_limit(&self, result: &'static str) {
+        self.rate_limit.count(result, || Cow::Borrowed(result));
+    }
+}

@@ -1,0 +1,26 @@
+//! The way out: every socket that Bascule opens to somebody else's server.
+//!
+//! [`connect`] resolves a name once, checks every address against the egress rules and connects to a
+//! checked one; everything else here goes through it. [`Client`] keeps an integration's connections
+//! (HTTP/1.1, or HTTP/2 where TLS negotiates it), [`TokenCell`] its OAuth 2 token. Nothing here knows
+//! retries, breakers or plugins: one call of [`Client::send`] is one exchange.
+
+mod body;
+mod client;
+mod connect;
+mod egress;
+mod error;
+mod exchange;
+mod io;
+mod pool;
+mod tls;
+mod token;
+
+pub use body::RequestBody;
+pub use client::{Client, ClientSettings, Endpoint};
+pub use connect::connect;
+pub use egress::EgressPolicy;
+pub use error::{SendError, SendErrorKind};
+pub use exchange::{Exchange, Head};
+pub use tls::Tls;
+pub use token::{TokenCell, TokenError};

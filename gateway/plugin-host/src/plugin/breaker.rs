@@ -1,0 +1,239 @@
+//! The breaker of one plugin: a plugin that keeps failing is left alone for a while.
+//!
+//! | state | calls | leaves it |
+//! | --- | --- | --- |
+//! | closed | all pass | 5 failures in a row, or half of at least 20 calls in 10 s → open |
+//! | open | none | after 10 s, doubling with each failed probe up to 5 min → half-open |
+//! | half-open | one probe | probe succeeds → closed; fails → open; is dropped → next call is the probe |
+//!
+//! Failures are traps and passed limits; a fault that a plugin answers with is an answer. Outcomes of
+//! calls let in before a change of state move nothing. Time is passed in.
+
+use std::time::{Duration, Instant};
+
+/// Failures in a row that open it.
+const STREAK_MAX: u32 = 5;
+/// Calls in the window below which the share of failures says nothing.
+const WINDOW_CALLS_MIN: u32 = 20;
+/// Length of the window over which the share is taken.
+const WINDOW: Duration = Duration::from_secs(10);
+/// First time that it stays open.
+const OPEN_FIRST: Duration = Duration::from_secs(10);
+/// Longest time that it stays open.
+const OPEN_MAX: Duration = Duration::from_secs(300);
+
+/// The state machine of the table above.
+#[derive(Debug)]
+pub(crate) struct Breaker {
+    state: State,
+    /// Counts changes of state; permits of another generation are void.
+    generation: u64,
+    /// How long it stays open next time.
+    open_for: Duration,
+}
+
+#[derive(Debug)]
+enum State {
+    Closed { streak: u32, window: Window },
+    Open { until: Instant },
+    HalfOpen { probing: bool },
+}
+
+/// A call that was let in.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    generation: u64,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self { state: closed(), generation: 0, open_for: OPEN_FIRST }
+    }
+}
+
+fn closed() -> State {
+    State::Closed { streak: 0, window: Window::default() }
+}
+
+impl Breaker {
+    /// A permit, or the time until it is worth asking again.
+    pub(crate) fn admit(&mut self, now: Instant) -> Result<Permit, Duration> {
+        match &mut self.state {
+            State::Closed { .. } => {}
+            State::Open { until } if now < *until => return Err(until.duration_since(now)),
+            State::Open { .. } => self.change(State::HalfOpen { probing: true }),
+            // The probe is short: whoever comes meanwhile may come again soon.
+            State::HalfOpen { probing: true } => return Err(Duration::from_secs(1)),
+            State::HalfOpen { probing } => *probing = true,
+        }
+        Ok(Permit { generation: self.generation })
+    }
+
+    /// Counts the outcome of a call.
+    pub(crate) fn settle(&mut self, permit: Permit, success: bool, now: Instant) {
+        if permit.generation != self.generation {
+            return;
+        }
+        match &mut self.state {
+            State::Closed { streak, window } => {
+                *streak = if success { 0 } else { *streak + 1 };
+                window.count(success, now);
+                if *streak >= STREAK_MAX || window.half_failed() {
+                    self.open(now);
+                }
+            }
+            State::HalfOpen { .. } if success => {
+                self.open_for = OPEN_FIRST;
+                self.change(closed());
+            }
+            State::HalfOpen { .. } => self.open(now),
+            State::Open { .. } => {}
+        }
+    }
+
+    /// Takes back the permit of a call without an outcome.
+    pub(crate) fn give_back(&mut self, permit: Permit) {
+        if permit.generation == self.generation
+            && let State::HalfOpen { probing } = &mut self.state
+        {
+            *probing = false;
+        }
+    }
+
+    fn open(&mut self, now: Instant) {
+        self.change(State::Open { until: now + self.open_for });
+        self.open_for = (self.open_for * 2).min(OPEN_MAX);
+    }
+
+    fn change(&mut self, state: State) {
+        self.state = state;
+        self.generation += 1;
+    }
+}
+
+/// Calls and failures of the last ten seconds, in buckets of one second.
+#[derive(Debug, Default)]
+struct Window {
+    buckets: [Bucket; 10],
+    start: Option<Instant>,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Bucket {
+    /// Second since `start` that the bucket counts.
+    second: u64,
+    calls: u32,
+    failures: u32,
+}
+
+impl Window {
+    fn count(&mut self, success: bool, now: Instant) {
+        let second = now.duration_since(*self.start.get_or_insert(now)).as_secs();
+        let size = self.buckets.len() as u64;
+        for (index, bucket) in self.buckets.iter_mut().enumerate() {
+            if bucket.second + size <= second {
+                *bucket = Bucket::default();
+            }
+            if index as u64 == second % size {
+                bucket.second = second;
+                bucket.calls += 1;
+                bucket.failures += u32::from(!success);
+            }
+        }
+        debug_assert_eq!(size, WINDOW.as_secs());
+    }
+
+    fn half_failed(&self) -> bool {
+        let sum = |of: fn(&Bucket) -> u32| self.buckets.iter().map(of).sum::<u32>();
+        let (calls, failures) = (sum(|bucket| bucket.calls), sum(|bucket| bucket.failures));
+        calls >= WINDOW_CALLS_MIN && failures * 2 >= calls
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(breaker: &mut Breaker, success: bool, now: Instant) -> bool {
+        match breaker.admit(now) {
+            Ok(permit) => {
+                breaker.settle(permit, success, now);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    fn opened(now: Instant) -> Breaker {
+        let mut breaker = Breaker::default();
+        assert!((0..STREAK_MAX).all(|_| call(&mut breaker, false, now)));
+        breaker
+    }
+
+    #[test]
+    fn a_streak_opens_it_and_a_success_breaks_the_streak() {
+        let now = Instant::now();
+        let mut breaker = Breaker::default();
+        for _ in 0..3 {
+            assert!((0..STREAK_MAX - 1).all(|_| call(&mut breaker, false, now)));
+            assert!(call(&mut breaker, true, now));
+            breaker = Breaker { state: closed(), ..breaker };
+        }
+        assert_eq!(opened(now).admit(now).unwrap_err(), OPEN_FIRST);
+    }
+
+    #[test]
+    fn half_of_twenty_calls_opens_it_and_old_calls_are_forgotten() {
+        let start = Instant::now();
+        let mut breaker = Breaker::default();
+        // 10 of 20, but spread over 20 s: never twenty within the window.
+        for number in 0..20 {
+            assert!(call(&mut breaker, number % 2 == 0, start + Duration::from_secs(number)));
+        }
+        let later = start + Duration::from_secs(60);
+        assert!((0..19).all(|number| call(&mut breaker, number % 2 == 0, later)));
+        assert!(call(&mut breaker, false, later), "the twentieth, which opens it");
+        assert!(breaker.admit(later).is_err());
+    }
+
+    #[test]
+    fn one_probe_at_a_time_and_a_dropped_one_is_given_back() {
+        let now = Instant::now();
+        let mut breaker = opened(now);
+        let later = now + OPEN_FIRST;
+        let probe = breaker.admit(later).unwrap();
+        assert!(breaker.admit(later).is_err());
+        breaker.give_back(probe);
+        assert!(call(&mut breaker, true, later));
+        assert!((0..100).all(|_| call(&mut breaker, true, later)), "closed again");
+    }
+
+    #[test]
+    fn the_time_doubles_with_failed_probes_up_to_a_bound_and_starts_anew_after_a_success() {
+        let mut now = Instant::now();
+        let mut breaker = opened(now);
+        for seconds in [10, 20, 40, 80, 160, 300, 300] {
+            let wait = breaker.admit(now).unwrap_err();
+            assert_eq!(wait, Duration::from_secs(seconds));
+            now += wait;
+            assert!(call(&mut breaker, false, now));
+        }
+        now += OPEN_MAX;
+        assert!(call(&mut breaker, true, now));
+        assert!((0..STREAK_MAX).all(|_| call(&mut breaker, false, now)));
+        assert_eq!(breaker.admit(now).unwrap_err(), OPEN_FIRST);
+    }
+
+    #[test]
+    fn outcomes_from_before_a_change_move_nothing() {
+        let now = Instant::now();
+        let mut breaker = Breaker::default();
+        let late = breaker.admit(now).unwrap();
+        assert!((0..STREAK_MAX).all(|_| call(&mut breaker, false, now)));
+        let probe = breaker.admit(now + OPEN_FIRST).unwrap();
+        breaker.settle(late, true, now + OPEN_FIRST);
+        assert!(breaker.admit(now + OPEN_FIRST).is_err(), "still probing");
+        breaker.settle(probe, true, now + OPEN_FIRST);
+        assert!(breaker.admit(now + OPEN_FIRST).is_ok());
+    }
+}

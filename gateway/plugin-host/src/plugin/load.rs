@@ -1,0 +1,270 @@
+//! From a file to a plugin: each step refuses with its own error, and the cheap ones come first.
+//!
+//! size → pin → kind → exports, imports, grants → compile or cache → map into every engine → trial.
+//! The trial starts one instance, loads every phase (a wrong signature shows only there), and runs
+//! `describe` and `check-config`. It blocks, never waits, and has an instance slot of its own.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use serde_json::Value;
+use tokio::sync::Semaphore;
+use wasmtime::component::InstancePre;
+
+use super::breaker::Breaker;
+use super::call::{TimeLimit, run_at_once, trial_store};
+use super::{Plugin, diagnose};
+use crate::artifact::{Artifact, hex, trusted};
+use crate::bindings::exports::bascule::plugin as exports;
+use crate::bindings::exports::bascule::plugin::lifecycle::Description;
+use crate::crypto::hash::sha256;
+use crate::crypto::tree::KeyTree;
+use crate::error::{LoadError, PluginError};
+use crate::grants::Grants;
+use crate::host::PluginHost;
+use crate::inspect::Inspection;
+use crate::limits::Limits;
+use crate::phase::Phase;
+use crate::secret::{SecretBytes, Vault};
+use crate::state::{Shared, State};
+
+/// A plugin as the configuration has it. [`PluginSpec::new`] gives the defaults.
+#[derive(Debug, Clone)]
+pub struct PluginSpec {
+    /// For logs, metrics and messages.
+    pub name: String,
+    /// The file: a component, or a core module with `component-type` sections.
+    pub bytes: Vec<u8>,
+    /// The pin: sha256 that the file must have.
+    pub sha256: Option<[u8; 32]>,
+    /// The `config` table; null counts as an empty one.
+    pub config: Value,
+    /// Secrets that the plugin may use as keys and inserts, never read.
+    pub credentials: BTreeMap<String, SecretBytes>,
+    /// What it may do beyond what every plugin may.
+    pub grants: Grants,
+    /// What `context.attribute` answers.
+    pub attributes: BTreeMap<String, String>,
+    /// The phases it takes part in; `None` = all that it exports.
+    pub phases: Option<Vec<Phase>>,
+    /// What one call may use.
+    pub limits: Limits,
+}
+
+impl PluginSpec {
+    /// That file under that name: no pin, no configuration, no secrets, no grants, default limits.
+    #[must_use]
+    pub fn new(name: impl Into<String>, bytes: Vec<u8>) -> Self {
+        Self {
+            name: name.into(),
+            bytes,
+            sha256: None,
+            config: Value::Null,
+            credentials: BTreeMap::new(),
+            grants: Grants::default(),
+            attributes: BTreeMap::new(),
+            phases: None,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// A plugin on one engine.
+pub(crate) struct Loaded {
+    pub(super) pre: InstancePre<State>,
+    pub(super) phases: PhaseIndices,
+}
+
+/// Where the exported interfaces are in the component.
+#[derive(Default)]
+pub(super) struct PhaseIndices {
+    pub(super) lifecycle: Option<exports::lifecycle::GuestIndices>,
+    pub(super) request_mapper: Option<exports::request_mapper::GuestIndices>,
+    pub(super) signer: Option<exports::signer::GuestIndices>,
+    pub(super) classifier: Option<exports::classifier::GuestIndices>,
+    pub(super) response_mapper: Option<exports::response_mapper::GuestIndices>,
+    pub(super) error_mapper: Option<exports::error_mapper::GuestIndices>,
+}
+
+/// See [`PluginHost::load`].
+pub(crate) fn load(host: &Arc<PluginHost>, spec: PluginSpec) -> Result<Arc<Plugin>, LoadError> {
+    if let Some(limit) = spec.limits.first_zero() {
+        return Err(LoadError::ZeroLimit { limit });
+    }
+    check_pin(&spec)?;
+    let artifact = Artifact::read(&spec.bytes, spec.limits.artifact)?;
+    let inspection = Inspection::of(&artifact)?;
+    inspection.admit(spec.grants)?;
+    let phases = chosen_phases(&inspection, spec.phases.as_deref())?;
+    let loaded = map_into_engines(host, &artifact)?;
+    let digest = hex(&artifact.digest);
+    let shared = Arc::new(shared(host, spec)?);
+    let description = trial(host, &loaded, &shared, Config::Checked)?;
+    let instances = Semaphore::new(shared.limits.instances.min(Semaphore::MAX_PERMITS));
+    Ok(Arc::new(Plugin {
+        host: Arc::clone(host),
+        shared,
+        digest,
+        description,
+        phases,
+        loaded,
+        instances,
+        breaker: Mutex::new(Breaker::default()),
+    }))
+}
+
+/// What the plugin says about itself; its configuration is not known and not checked.
+pub(crate) fn describe(
+    host: &Arc<PluginHost>,
+    artifact: &Artifact<'_>,
+    inspection: &Inspection,
+) -> Result<Option<Description>, LoadError> {
+    let mut spec = PluginSpec::new("inspect", Vec::new());
+    spec.grants = Grants { random: true, body_read: true };
+    inspection.admit(spec.grants)?;
+    let loaded = map_into_engines(host, artifact)?;
+    let shared = Arc::new(shared(host, spec)?);
+    trial(host, &loaded, &shared, Config::Unknown)
+}
+
+fn check_pin(spec: &PluginSpec) -> Result<(), LoadError> {
+    let Some(pin) = spec.sha256 else { return Ok(()) };
+    let actual = sha256(&spec.bytes);
+    if actual == pin {
+        return Ok(());
+    }
+    Err(LoadError::DigestMismatch { expected: hex(&pin), actual: hex(&actual) })
+}
+
+fn chosen_phases(inspection: &Inspection, wanted: Option<&[Phase]>) -> Result<Vec<Phase>, LoadError> {
+    let exported = inspection.phases();
+    let Some(wanted) = wanted else { return Ok(exported) };
+    if let Some(missing) = wanted.iter().find(|phase| !exported.contains(phase)) {
+        let exported: Vec<&str> = exported.iter().map(|phase| phase.as_str()).collect();
+        return Err(LoadError::PhaseMissing { phase: *missing, exported: exported.join(", ") });
+    }
+    match wanted {
+        [] => Err(LoadError::NoPhase),
+        _ => Ok(exported.into_iter().filter(|phase| wanted.contains(phase)).collect()),
+    }
+}
+
+fn shared(host: &PluginHost, spec: PluginSpec) -> Result<Shared, LoadError> {
+    let config = match spec.config {
+        Value::Null => Value::Object(serde_json::Map::new()),
+        Value::Object(table) => Value::Object(table),
+        _ => return Err(LoadError::ConfigNotTable),
+    };
+    Ok(Shared {
+        name: spec.name,
+        config,
+        vault: Vault::new(spec.credentials),
+        grants: spec.grants,
+        attributes: spec.attributes,
+        limits: spec.limits,
+        keys: KeyTree::default(),
+        observer: Arc::clone(&host.observer),
+        random: Arc::clone(&host.random),
+    })
+}
+
+fn map_into_engines(host: &PluginHost, artifact: &Artifact<'_>) -> Result<Vec<Loaded>, LoadError> {
+    let compile = |error: wasmtime::Error| LoadError::Compile { source: error.into() };
+    let workers = host.engines.workers();
+    let Some(first) = workers.first() else { return Ok(Vec::new()) };
+    let file = host.code.code(&first.engine, artifact)?;
+    let on = |worker: &crate::host::engines::Worker| {
+        let component = trusted::map(&worker.engine, &file.checked()).map_err(compile)?;
+        let pre = worker
+            .linker
+            .instantiate_pre(&component)
+            .map_err(|error| LoadError::WrongTypes { phase: "imports", source: error.into() })?;
+        Ok(Loaded { phases: PhaseIndices::of(&pre)?, pre })
+    };
+    workers.iter().map(on).collect()
+}
+
+impl PhaseIndices {
+    /// The indices of every interface that is there, whatever its patch version.
+    fn of(pre: &InstancePre<State>) -> Result<Self, LoadError> {
+        macro_rules! find {
+            ($module:ident, $name:literal) => {
+                match pre.component().get_export_index(None, concat!("bascule:plugin/", $name, "@0.1.0")) {
+                    None => None,
+                    Some(_) => Some(
+                        exports::$module::GuestIndices::new(pre)
+                            .map_err(|error| LoadError::WrongTypes { phase: $name, source: error.into() })?,
+                    ),
+                }
+            };
+        }
+        Ok(Self {
+            lifecycle: find!(lifecycle, "lifecycle"),
+            request_mapper: find!(request_mapper, "request-mapper"),
+            signer: find!(signer, "signer"),
+            classifier: find!(classifier, "classifier"),
+            response_mapper: find!(response_mapper, "response-mapper"),
+            error_mapper: find!(error_mapper, "error-mapper"),
+        })
+    }
+}
+
+/// Whether there is a configuration that the plugin should look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Config {
+    Checked,
+    Unknown,
+}
+
+/// Starts one instance, loads every phase, and runs the lifecycle functions.
+fn trial(
+    host: &PluginHost,
+    loaded: &[Loaded],
+    shared: &Arc<Shared>,
+    config: Config,
+) -> Result<Option<Description>, LoadError> {
+    let Some(Loaded { pre, phases }) = loaded.first() else { return Ok(None) };
+    let _one_at_a_time = host.trial.lock();
+    let _running = host.ticker.running();
+    let mut store = trial_store(host, pre.engine(), shared);
+    let mut outcome = None;
+    let result = run_at_once(async {
+        let instance = pre.instantiate_async(&mut store).await?;
+        macro_rules! check {
+            ($field:ident, $name:literal) => {
+                if let Some(indices) = &phases.$field
+                    && let Err(error) = indices.load(&mut store, &instance)
+                {
+                    outcome = Some(LoadError::WrongTypes { phase: $name, source: error.into() });
+                    return Ok(None);
+                }
+            };
+        }
+        check!(request_mapper, "request-mapper");
+        check!(signer, "signer");
+        check!(classifier, "classifier");
+        check!(response_mapper, "response-mapper");
+        check!(error_mapper, "error-mapper");
+        check!(lifecycle, "lifecycle");
+        let Some(lifecycle) = &phases.lifecycle else { return Ok(None) };
+        let guest = lifecycle.load(&mut store, &instance)?;
+        let description = guest.call_describe(&mut store).await?;
+        if config == Config::Checked
+            && let Err(problems) = guest.call_check_config(&mut store).await?
+        {
+            outcome = Some(LoadError::BadConfig { problems });
+        }
+        Ok(Some(description))
+    });
+    store.data_mut().report_dropped_lines();
+    match (outcome, result) {
+        (Some(refusal), _) => Err(refusal),
+        (None, Ok(description)) => Ok(description),
+        (None, Err(error)) => Err(LoadError::Trial(blame(&error, &store, shared))),
+    }
+}
+
+fn blame(error: &wasmtime::Error, store: &wasmtime::Store<State>, shared: &Shared) -> PluginError {
+    diagnose::diagnose(error, store.data(), TimeLimit::of_lifecycle(shared)).0
+}
