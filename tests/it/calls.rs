@@ -36,7 +36,8 @@ params.metadata = {{ type = "object" }}
 async fn parameters_become_path_query_and_headers() {
     let provider = Provider::new(|_| reply(200, &[("content-type", "application/json")], r#"{"t":1}"#)).await;
     let gateway = Gateway::start(&[("weather", &weather(&provider.url()))]).await;
-    let answer = gateway.call("weather", "current", json!({"place": "a/b c", "city": "Köln & co", "days": 3})).await;
+    let answer =
+        gateway.call("weather", "current", json!({"place": "a/b c", "city": "Köln & co", "days": 3})).await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.json(), json!({"t": 1}));
     assert_eq!(answer.header("bascule-source"), "upstream");
@@ -66,8 +67,12 @@ async fn every_bad_parameter_is_named_at_once() {
         gateway.call("weather", "current", json!({"days": 11, "units": "kelvin", "colour": 1})).await;
     assert_eq!((answer.status.as_u16(), answer.problem().as_str()), (422, "invalid-parameters"));
     let document = answer.json();
-    let mut pointers: Vec<&str> =
-        document["errors"].as_array().unwrap().iter().map(|error| error["pointer"].as_str().unwrap()).collect();
+    let mut pointers: Vec<&str> = document["errors"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|error| error["pointer"].as_str().unwrap())
+        .collect();
     pointers.sort_unstable();
     assert_eq!(pointers, ["/city", "/colour", "/days", "/place", "/units"]);
     assert_eq!(document["integration"], "weather");
@@ -82,7 +87,10 @@ async fn what_is_used_nowhere_else_forms_the_body() {
     let answer = gateway.call("weather", "report", json!({"title": "t", "tags": ["a", "b"]})).await;
     assert_eq!(answer.status, 201);
     let seen = provider.last();
-    assert_eq!(serde_json::from_slice::<serde_json::Value>(&seen.body).unwrap(), json!({"title": "t", "tags": ["a", "b"]}));
+    assert_eq!(
+        serde_json::from_slice::<serde_json::Value>(&seen.body).unwrap(),
+        json!({"title": "t", "tags": ["a", "b"]})
+    );
     assert_eq!(seen.header("content-type"), "application/json");
     let answer = gateway.call("weather", "pay", json!({"amount": 5, "metadata": {"order id": "7"}})).await;
     assert_eq!(answer.status, 201);
@@ -103,7 +111,10 @@ async fn unknown_names_and_methods_are_told_apart() {
     assert_eq!(problem(Method::POST, "/v1/nope/x").await, (404, "unknown-integration".into(), none()));
     assert_eq!(problem(Method::POST, "/v1/weather/nope").await, (404, "unknown-operation".into(), none()));
     assert_eq!(problem(Method::GET, "/nope").await, (404, "not-found".into(), none()));
-    assert_eq!(problem(Method::GET, "/v1/weather/report").await, (405, "method-not-allowed".into(), "POST".into()));
+    assert_eq!(
+        problem(Method::GET, "/v1/weather/report").await,
+        (405, "method-not-allowed".into(), "POST".into())
+    );
     assert_eq!(
         problem(Method::DELETE, "/v1/weather/current").await,
         (405, "method-not-allowed".into(), "GET, POST".into())

@@ -57,7 +57,8 @@ fn measure(peers: &[Peer], rounds: usize, seconds: u64, work: &Path) -> Result<V
     let mut samples: Vec<(Scenario, &'static str, Vec<f64>, f64)> = Vec::new();
     for round in 0..rounds {
         for peer in peers {
-            let mut proxy = pinned(1, &peer.program, &peer.args.iter().map(String::as_str).collect::<Vec<_>>())?;
+            let mut proxy =
+                pinned(1, &peer.program, &peer.args.iter().map(String::as_str).collect::<Vec<_>>())?;
             let done = (|| {
                 wait_for(peer.listen)?;
                 for (scenario, path) in &peer.paths {
@@ -140,7 +141,10 @@ fn wait_for(address: &str) -> Result<()> {
         if Instant::now() > deadline {
             bail!("nothing listens on {address}");
         }
-        #[expect(clippy::disallowed_methods, reason = "a program has no event for 'somebody else listens now'")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a program has no event for 'somebody else listens now'"
+        )]
         thread::sleep(Duration::from_millis(50));
     }
     Ok(())
@@ -153,7 +157,8 @@ fn cpu_micros(pid: u32) -> Result<u64> {
     // The name may hold spaces; what follows its bracket does not.
     let (_, rest) = stat.rsplit_once(") ").context("an odd /proc/stat line")?;
     let field = |index: usize| rest.split(' ').nth(index).and_then(|field| field.parse::<u64>().ok());
-    let ticks = field(11).zip(field(12)).map(|(user, system)| user + system).context("an odd /proc/stat line")?;
+    let ticks =
+        field(11).zip(field(12)).map(|(user, system)| user + system).context("an odd /proc/stat line")?;
     // USER_HZ is 100 on every Linux that Rust runs on.
     Ok(ticks * 10_000)
 }
@@ -166,7 +171,9 @@ fn resident_mib(pid: u32) -> Result<f64> {
 }
 
 fn table(figures: &[Figure]) -> String {
-    let mut text = String::from("\n| scenario | peer | CPU-µs per request | Bascule / peer | resident MiB |\n| --- | --- | --- | --- | --- |\n");
+    let mut text = String::from(
+        "\n| scenario | peer | CPU-µs per request | Bascule / peer | resident MiB |\n| --- | --- | --- | --- | --- |\n",
+    );
     for figure in figures {
         let ours = figures.iter().find(|other| other.scenario == figure.scenario && other.peer == "bascule");
         let ratio = ours.map_or_else(String::new, |ours| format!("{:.2}", ours.micros / figure.micros));
@@ -182,7 +189,8 @@ fn table(figures: &[Figure]) -> String {
 }
 
 pub(crate) fn release(name: &str) -> Result<PathBuf> {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().map(|root| root.join("target")), |dir| Ok(dir.into()))?;
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| root().map(|root| root.join("target")), |dir| Ok(dir.into()))?;
     Ok(target.join("release").join(name))
 }
 

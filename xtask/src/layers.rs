@@ -31,11 +31,14 @@ pub(crate) fn check(root: &Path) -> Result<()> {
                 let text = fs::read_to_string(&file)?;
                 for (number, line) in text.lines().enumerate() {
                     let forbidden = imports(&text, line).into_iter().filter(|other| {
-                        other != module && (*module == ALONE || level_of(other).is_some_and(|theirs| theirs <= level))
+                        other != module
+                            && (*module == ALONE || level_of(other).is_some_and(|theirs| theirs <= level))
                     });
                     let shown = file.strip_prefix(root).unwrap_or(&file);
                     broken.extend(
-                        forbidden.map(|other| format!("{}:{}: {module} uses {other}", shown.display(), number + 1)),
+                        forbidden.map(|other| {
+                            format!("{}:{}: {module} uses {other}", shown.display(), number + 1)
+                        }),
                     );
                 }
             }

@@ -2,7 +2,9 @@
 //! as Bascule (hyper, tokio), on one thread. What it costs, every gateway of these parts costs.
 
 use http::{Request, Response, Uri};
-use hyper::{body::Incoming, client::conn::http1 as client, server::conn::http1 as server, service::service_fn};
+use hyper::{
+    body::Incoming, client::conn::http1 as client, server::conn::http1 as server, service::service_fn,
+};
 use hyper_util::rt::TokioIo;
 use std::{cell::RefCell, env, error::Error, rc::Rc};
 use tokio::{
@@ -39,10 +41,15 @@ async fn pass_on(
 ) -> Result<Response<Incoming>, Box<dyn Error + Send + Sync>> {
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
     *request.uri_mut() = path.parse::<Uri>()?;
-    let kept = idle.borrow_mut().pop();
+    let mut kept = idle.borrow_mut().pop();
+    if let Some(sender) = &mut kept
+        && sender.ready().await.is_err()
+    {
+        kept = None;
+    }
     let mut sender = match kept {
-        Some(mut sender) if sender.ready().await.is_ok() => sender,
-        _ => {
+        Some(sender) => sender,
+        None => {
             let stream = TcpStream::connect(upstream).await?;
             stream.set_nodelay(true)?;
             let (sender, connection) = client::handshake(TokioIo::new(stream)).await?;

@@ -13,8 +13,6 @@ mod parameters;
 mod respond;
 mod route;
 
-pub use callers::Callers;
-
 use crate::{
     model::{Code, Problem},
     pipeline::{self, Progress, Services},

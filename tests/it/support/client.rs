@@ -88,7 +88,12 @@ impl Client {
     }
 
     /// Sends a request and returns with the head of the answer.
-    pub async fn begin(&self, method: Method, path: &str, body: impl Into<Bytes>) -> http::Response<Incoming> {
+    pub async fn begin(
+        &self,
+        method: Method,
+        path: &str,
+        body: impl Into<Bytes>,
+    ) -> http::Response<Incoming> {
         self.begin_with(method, path, Full::new(body.into())).await
     }
 
@@ -102,7 +107,8 @@ impl Client {
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("HTTP/1.1");
         tokio::spawn(connection);
-        let mut request = Request::builder().method(method).uri(path).header("host", self.address.to_string());
+        let mut request =
+            Request::builder().method(method).uri(path).header("host", self.address.to_string());
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }

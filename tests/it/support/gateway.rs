@@ -70,7 +70,8 @@ impl Gateway {
 
     /// Replaces an integration's file.
     pub fn rewrite(&self, name: &str, text: &str) {
-        fs::write(self.folder.path().join(format!("integrations/{name}.toml")), text).expect("a writable folder");
+        fs::write(self.folder.path().join(format!("integrations/{name}.toml")), text)
+            .expect("a writable folder");
     }
 
     /// A client of the data plane.

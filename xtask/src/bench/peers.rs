@@ -113,9 +113,17 @@ fn envoy(work: &Path) -> Result<Peer> {
         name: "envoy",
         listen: "127.0.0.1:9104",
         program,
-        args: ["-c", &file.display().to_string(), "--concurrency", "1", "--disable-hot-restart", "-l", "error"]
-            .map(str::to_owned)
-            .into(),
+        args: [
+            "-c",
+            &file.display().to_string(),
+            "--concurrency",
+            "1",
+            "--disable-hot-restart",
+            "-l",
+            "error",
+        ]
+        .map(str::to_owned)
+        .into(),
         paths: vec![(Scenario::Plain1K, "/1024"), (Scenario::Plain100K, "/102400")],
     })
 }

@@ -32,7 +32,7 @@ pub(super) fn run(args: &Args, format: LogFormat) -> Exit {
     };
     let options = DemoOptions { once: args.once };
     let done = runtime().context("no runtime").and_then(|runtime| {
-        runtime.block_on(tour(options, &mut stdout(), |config| start(config, format, redactor)))
+        runtime.block_on(tour(options, &mut stdout(), |config| start(config, format, redactor, args.once)))
     });
     match done {
         Ok(true) => Exit::Success,
@@ -45,7 +45,12 @@ pub(super) fn run(args: &Args, format: LogFormat) -> Exit {
 }
 
 /// Starts the real gateway from the example files, in a private folder.
-async fn start(config: DemoConfig, format: LogFormat, redactor: Redactor) -> anyhow::Result<RunningGateway> {
+async fn start(
+    config: DemoConfig,
+    format: LogFormat,
+    redactor: Redactor,
+    quiet: bool,
+) -> anyhow::Result<RunningGateway> {
     let folder = tempfile::Builder::new().prefix("bascule-demo-").tempdir().context("no temporary folder")?;
     for (path, contents) in &config.files {
         write(&folder.path().join(path), contents)?;
@@ -57,7 +62,7 @@ async fn start(config: DemoConfig, format: LogFormat, redactor: Redactor) -> any
         env_prefixes: Vec::new(),
         env: Environment::from_map(env),
     };
-    let running = Running::start(options(sources, format, redactor, false)).await.map_err(|error| {
+    let running = Running::start(options(sources, format, redactor, quiet)).await.map_err(|error| {
         super::exit::start_failed(&error);
         anyhow::anyhow!("the gateway does not start")
     })?;

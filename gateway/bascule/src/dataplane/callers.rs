@@ -14,7 +14,7 @@ const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// A caller that was let in.
 #[derive(Clone, Debug, Default)]
-pub struct Caller {
+pub(super) struct Caller {
     /// Its name; none where anyone may call.
     pub name: Option<Arc<str>>,
     /// The header that carried the key: it is Bascule's, so it does not go upstream.
@@ -23,7 +23,7 @@ pub struct Caller {
 }
 
 /// The configured keys.
-pub struct Callers;
+pub(super) struct Callers;
 
 impl Callers {
     /// Lets a caller in.

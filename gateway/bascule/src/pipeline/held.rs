@@ -1,6 +1,5 @@
 //! Bodies that are held in memory where something needs them whole, and streamed where not.
 
-use super::InputBody;
 use crate::model::{BodyError, StreamBody};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
@@ -84,21 +83,6 @@ impl Body for Resumed {
             hint.set_upper(upper.saturating_add(read));
         }
         hint
-    }
-}
-
-impl InputBody {
-    /// Holds a streamed body of at most `limit` octets; a larger one stays a stream.
-    pub(super) async fn hold(self, limit: u64) -> Result<Self, BodyError> {
-        match self {
-            Self::Stream { body, length } if length.is_none_or(|length| length <= limit) => {
-                Ok(match hold(body, limit).await? {
-                    Held::Whole(octets) => Self::Held(octets),
-                    Held::Larger(body) => Self::Stream { body, length },
-                })
-            }
-            other => Ok(other),
-        }
     }
 }
 

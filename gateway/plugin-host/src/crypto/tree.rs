@@ -28,13 +28,16 @@ const LABEL_BYTES_MAX: usize = 128;
 /// Longest prefix of a key.
 const PREFIX_BYTES_MAX: usize = 64;
 
+/// A derivation: hash and input.
+type Label = (u8, Box<[u8]>);
+
 /// A key with its keyed HMACs and the keys derived from it.
 pub(crate) struct Node {
     octets: Zeroizing<Vec<u8>>,
     /// The keyed HMAC by hash, made on first use: sha256, sha384, sha512, sha1.
     keyed: [OnceLock<hmac::Key>; 4],
     signing: OnceLock<Arc<SigningKey>>,
-    children: RwLock<HashMap<(u8, Box<[u8]>), Arc<Node>>>,
+    children: RwLock<HashMap<Label, Arc<Node>>>,
 }
 
 impl Node {
@@ -69,7 +72,7 @@ impl Node {
         data: &[u8],
     ) -> Result<Arc<Self>, CryptoError> {
         let keep = data.len() <= LABEL_BYTES_MAX;
-        let label = (algorithm as u8, Box::from(if keep { data } else { &[] }));
+        let label: Label = (algorithm as u8, Box::from(if keep { data } else { &[] }));
         if keep && let Some(child) = self.children.read().get(&label) {
             return Ok(Arc::clone(child));
         }

@@ -26,6 +26,9 @@ const FIBER_STACK_BYTES: usize = 1 << 20;
 /// Memory of a slot that is kept for the next instance instead of being given back.
 const KEEP_RESIDENT_BYTES: usize = 1 << 20;
 
+/// The same of a table: without it, every call gives every table back to the system.
+const KEEP_RESIDENT_TABLE_BYTES: usize = 32 << 10;
+
 /// Slots for trial runs at load time, beside those for calls.
 const TRIAL_SLOTS: usize = 1;
 
@@ -142,6 +145,7 @@ fn pooling(slots: usize) -> wasmtime::Result<Config> {
         .max_tables_per_component(TABLES_MAX)
         .table_elements(TABLE_ELEMENTS_MAX)
         .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
+        .table_keep_resident(KEEP_RESIDENT_TABLE_BYTES)
         .pagemap_scan(Enabled::Auto);
     let mut config = base();
     config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));

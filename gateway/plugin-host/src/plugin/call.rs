@@ -115,10 +115,10 @@ async fn permits<'a>(
     plugin: &'a Semaphore,
     gateway: &'a Semaphore,
 ) -> Result<(SemaphorePermit<'a>, SemaphorePermit<'a>), PluginError> {
-    if let Ok(own) = plugin.try_acquire() {
-        if let Ok(all) = gateway.try_acquire() {
-            return Ok((own, all));
-        }
+    if let Ok(own) = plugin.try_acquire()
+        && let Ok(all) = gateway.try_acquire()
+    {
+        return Ok((own, all));
     }
     let both = async { Some((plugin.acquire().await.ok()?, gateway.acquire().await.ok()?)) };
     tokio::time::timeout(INSTANCE_WAIT, both).await.ok().flatten().ok_or(PluginError::Busy)

@@ -36,7 +36,7 @@ pub(super) fn request(head: RequestHead) -> Result<RequestHead, PluginError> {
         return Err(PluginError::bad_answer("an invalid path"));
     }
     // `.` and `..` would leave the endpoint's base path once somebody resolves them.
-    if path.split('/').any(|segment| is_dot_segment(segment)) {
+    if path.split('/').any(is_dot_segment) {
         return Err(PluginError::bad_answer("a path with dot segments"));
     }
     if head.query.as_deref().is_some_and(|query| !is_target(query.as_bytes(), b"#")) {
