@@ -55,7 +55,8 @@ pub struct ImportedInterface {
     pub name: String,
     /// Functions used, e.g. `[static]key.open`.
     pub functions: Vec<String>,
-    /// The grant that the interface needs, if any.
+    /// The grant that the interface needs, if any. `body-read` is asked for when bodies are read: without
+    /// it the plugin loads, and a signer or classifier is denied the octets.
     pub grant: Option<String>,
 }
 
@@ -80,6 +81,7 @@ impl Inspection {
             memory_pages_min: memory.pages_min,
             warnings: Vec::new(),
         };
+        inspection.mark_body_read();
         inspection.warn(memory.from_rust);
         Ok(inspection)
     }
@@ -108,6 +110,17 @@ impl Inspection {
             return Err(LoadError::NoPhase);
         }
         self.imports.iter().try_for_each(|import| import.admit(grants))
+    }
+
+    /// Mappers read without a grant, so only the other phases make it a grant that is needed.
+    fn mark_body_read(&mut self) {
+        let needed = self.phases().into_iter().any(|phase| !phase.reads_bodies_by_nature());
+        for import in self.imports.iter_mut().filter(|_| needed) {
+            let ours = Name::read(&import.name) == Name::Ours("types");
+            if ours && import.functions.iter().any(|function| function == "[method]body.read") {
+                import.grant = Some("body-read".to_owned());
+            }
+        }
     }
 
     fn warn(&mut self, from_rust: bool) {

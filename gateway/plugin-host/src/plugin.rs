@@ -11,7 +11,7 @@ pub(crate) mod diagnose;
 pub(crate) mod load;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
@@ -73,6 +73,13 @@ impl Plugin {
     #[must_use]
     pub fn description(&self) -> Option<Description> {
         self.description.clone()
+    }
+
+    /// Time until the next probe while the plugin's breaker is open, `None` otherwise. For status pages:
+    /// a call finds out by itself.
+    #[must_use]
+    pub fn out_of_service(&self) -> Option<Duration> {
+        self.breaker.lock().open_for(Instant::now())
     }
 
     /// The outbound request, or an answer without one. `draft` is what the operation yields without a

@@ -20,6 +20,9 @@ pub(crate) const REDACTED: &str = "[redacted]";
 /// Secrets shorter than this are not searched for in texts: they would blank out ordinary words.
 const REDACT_BYTES_MIN: usize = 6;
 
+/// Parts of one text or body. A guest pays a few octets for an insert that may stand for a whole PEM.
+const PARTS_MAX: usize = 64;
+
 /// A credential's octets, wiped when the last clone goes, with the rule for keys made of it.
 #[derive(Clone)]
 pub struct SecretBytes {
@@ -86,6 +89,8 @@ pub(crate) enum VaultError {
     Unknown { name: String },
     #[error("tokens (`{name}`) are not in this version")]
     TokenSource { name: String },
+    #[error("more than 64 parts")]
+    TooManyParts,
 }
 
 /// The credentials of one plugin by name.
@@ -144,6 +149,9 @@ impl Vault {
 
     /// The parts one after the other, and whether a secret is among them.
     pub(crate) fn join(&self, parts: &[FieldValue]) -> Result<(Zeroizing<Vec<u8>>, bool), VaultError> {
+        if parts.len() > PARTS_MAX {
+            return Err(VaultError::TooManyParts);
+        }
         let mut rendered = Vec::with_capacity(parts.len());
         let mut secret = false;
         for part in parts {
@@ -219,6 +227,12 @@ mod tests {
         let vault = vault();
         assert!(matches!(vault.render(&insert("nobody")), Err(VaultError::Unknown { .. })));
         assert!(matches!(vault.render(&insert("token:a")), Err(VaultError::TokenSource { .. })));
+    }
+
+    #[test]
+    fn a_text_has_few_parts() {
+        let join = |count| vault().join(&vec![FieldValue::Secret(insert("short")); count]).map(|_| ());
+        assert_eq!((join(PARTS_MAX), join(PARTS_MAX + 1)), (Ok(()), Err(VaultError::TooManyParts)));
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! What signing asks of the host, as a trait: the plugin has the real one, the tests one with known keys.
 
 use bascule_plugin::crypto::{self, CryptoError, Encoding, Key};
+use bascule_plugin::encode::hex;
 use bascule_plugin::{Body, BodyError, Fault, FieldValue, Hash, log, secret};
 
 use crate::canonical;
-use crate::payload::Content;
+use crate::payload::{self, Content};
 
 /// The names of the credentials.
 pub(crate) const ACCESS_KEY_ID: &str = "access_key_id";
@@ -13,7 +14,7 @@ pub(crate) const SESSION_TOKEN: &str = "session_token";
 
 /// Use of secrets that the plugin cannot read.
 pub trait Host {
-    /// Whether a credential of that name is configured.
+    /// Whether a credential of that name is configured and not empty.
     ///
     /// # Errors
     /// A fault when the host refuses to say.
@@ -42,7 +43,8 @@ impl Host for Gateway {
     fn has_secret(&self, name: &str) -> Result<bool, Fault> {
         // Hashing is the one use of a secret that fails without a trace when there is none.
         match crypto::hash_parts(Hash::Sha256, &[secret(name).into()]) {
-            Ok(_) => Ok(true),
+            // `${AWS_SESSION_TOKEN:-}` yields an empty text where there is none.
+            Ok(digest) => Ok(hex(&digest) != payload::EMPTY),
             Err(CryptoError::UnknownKey) => Ok(false),
             Err(error) => Err(fault(error, name)),
         }

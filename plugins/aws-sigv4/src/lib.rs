@@ -11,7 +11,7 @@
 //!
 //! The plugin reads none of its credentials. The host derives the signing key and keeps it, hashes what
 //! contains a secret, and writes the access key id and the session token into the request as it is sent.
-//! `session_token` is optional.
+//! `session_token` is optional; an empty one counts as none.
 //!
 //! | `config` | default | meaning |
 //! | --- | --- | --- |

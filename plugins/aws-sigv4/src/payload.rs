@@ -13,7 +13,7 @@ use bascule_plugin::encode::hex;
 pub(crate) const HEADER: &str = "x-amz-content-sha256";
 
 /// The SHA-256 of nothing.
-const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+pub(crate) const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 const UNSIGNED: &str = "UNSIGNED-PAYLOAD";
 
 /// A body as far as signing looks at it.

@@ -33,7 +33,7 @@ pub(super) fn problem(problem: &Problem) -> Response<ServerBody> {
     if problem.code == Code::Unauthenticated {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
-    let allow = problem.extra.get("allow").and_then(Value::as_str);
+    let allow = problem.member("allow").and_then(Value::as_str);
     if let Some(Ok(allow)) = allow.map(HeaderValue::from_str) {
         headers.insert(ALLOW, allow);
     }

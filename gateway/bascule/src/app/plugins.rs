@@ -20,6 +20,9 @@ pub(super) struct Loaded<'a> {
     reads_bodies: bool,
 }
 
+/// What is wrong, and what to do about it.
+type Found = (String, String);
+
 /// A plugin host with an engine per worker, reporting to telemetry.
 ///
 /// # Errors
@@ -77,7 +80,7 @@ pub(super) fn load<'a>(
 fn load_one<'a>(
     host: &Arc<PluginHost>,
     settings: &'a PluginSettings,
-) -> Result<Loaded<'a>, (String, String)> {
+) -> Result<Loaded<'a>, Found> {
     let (name, bytes) = read(settings)?;
     let grants = Grants::parse(settings.grants.iter().map(String::as_str))
         .map_err(|error| (error.to_string(), "mend `grants`".to_owned()))?;
@@ -120,7 +123,7 @@ fn load_one<'a>(
 }
 
 /// Name (for logs and metrics) and octets.
-fn read(settings: &PluginSettings) -> Result<(String, Cow<'static, [u8]>), (String, String)> {
+fn read(settings: &PluginSettings) -> Result<(String, Cow<'static, [u8]>), Found> {
     match &settings.source {
         PluginSource::Builtin(name) => match shipped(name) {
             Ok(octets) => Ok((name.clone(), Cow::Borrowed(octets))),

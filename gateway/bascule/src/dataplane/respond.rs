@@ -109,7 +109,7 @@ fn refused(problem: &Problem, place: Place<'_>) -> Response<Bytes> {
     if problem.code == Code::Unauthenticated {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
-    if let Some(allow) = problem.extra.get("allow").and_then(serde_json::Value::as_str) {
+    if let Some(allow) = problem.member("allow").and_then(serde_json::Value::as_str) {
         set(headers, ALLOW, allow);
     }
     response

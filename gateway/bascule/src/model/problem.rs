@@ -124,10 +124,11 @@ pub struct Problem {
     pub detail: String,
     /// When to come back: `Retry-After` and `retry_after_ms`.
     pub retry_after: Option<Duration>,
-    /// Further members, e.g. `errors`, `code`, `upstream_status`.
-    pub extra: Map<String, Value>,
-    /// A code that the configuration gave (`errors."404".code`); it replaces the type's last part.
-    pub named: Option<String>,
+    /// Further members, e.g. `errors`, `code`, `upstream_status`; most problems have none.
+    extra: Option<Box<Map<String, Value>>>,
+    /// Whether the member `code` is one that the configuration gave (`errors."404".code`): then it is
+    /// the type's last part too.
+    named: bool,
 }
 
 impl Problem {
@@ -138,8 +139,8 @@ impl Problem {
             status: code.status(),
             detail: detail.into(),
             retry_after: None,
-            extra: Map::new(),
-            named: None,
+            extra: None,
+            named: false,
         }
     }
 
@@ -160,15 +161,20 @@ impl Problem {
     /// Replaces the type's last part by a code of the configuration's, which is also a member.
     #[must_use]
     pub fn named(mut self, code: &str) -> Self {
-        self.named = Some(code.to_owned());
+        self.named = true;
         self.with("code", code)
     }
 
     /// Adds a member.
     #[must_use]
     pub fn with(mut self, member: &str, value: impl Into<Value>) -> Self {
-        self.extra.insert(member.to_owned(), value.into());
+        self.extra.get_or_insert_default().insert(member.to_owned(), value.into());
         self
+    }
+
+    /// A further member.
+    pub fn member(&self, name: &str) -> Option<&Value> {
+        self.extra.as_ref()?.get(name)
     }
 
     /// 422 with every bad parameter.
@@ -185,7 +191,8 @@ impl Problem {
     /// The document's octets. `place` names integration and operation as far as they are known.
     pub fn to_json(&self, place: Place<'_>) -> Bytes {
         let mut document = Map::new();
-        let code = self.named.as_deref().unwrap_or(self.code.as_str());
+        let named = self.member("code").and_then(Value::as_str).filter(|_| self.named);
+        let code = named.unwrap_or(self.code.as_str());
         document.insert("type".into(), format!("urn:bascule:problem:{code}").into());
         document.insert("title".into(), self.code.title().into());
         document.insert("status".into(), self.status.as_u16().into());
@@ -206,7 +213,7 @@ impl Problem {
             let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
             document.insert("retry_after_ms".into(), millis.into());
         }
-        for (member, value) in &self.extra {
+        for (member, value) in self.extra.iter().flat_map(|extra| extra.iter()) {
             document.entry(member.clone()).or_insert_with(|| value.clone());
         }
         Bytes::from(Value::Object(document).to_string())

@@ -4,6 +4,7 @@ use wasmtime::component::Resource;
 
 use crate::bindings::bascule::plugin::types::{BodyError, FieldValue, Hash, Host, HostBody as HostBodyCalls};
 use crate::body::{HostBody, Provenance};
+use crate::secret::VaultError;
 use crate::state::{State, Stop};
 
 impl Host for State {}
@@ -59,9 +60,11 @@ impl HostBodyCalls for State {
     }
 
     fn from_parts(&mut self, parts: Vec<FieldValue>) -> wasmtime::Result<Resource<HostBody>> {
-        let Ok((octets, secret)) = self.shared.vault.join(&parts) else {
-            return Err(Stop::Misuse("put a secret that is not in `credentials` into a body").into());
-        };
+        let (octets, secret) = self.shared.vault.join(&parts).map_err(|error| match error {
+            VaultError::TooManyParts => Stop::Misuse("put too many parts into a body"),
+            VaultError::Unknown { .. } => Stop::Misuse("put a secret that is not granted into a body"),
+            VaultError::TokenSource { .. } => Stop::Misuse("put a token into a body: not in this version"),
+        })?;
         let provenance = if secret { Provenance::Sealed } else { Provenance::Plugin };
         self.keep(octets.to_vec(), provenance)
     }

@@ -27,7 +27,7 @@ impl Host for State {
         Ok(match self.shared.vault.join(&parts) {
             Ok((octets, _secret)) => Ok(hash::digest(algorithm, &octets)),
             Err(VaultError::Unknown { .. }) => Err(CryptoError::UnknownKey),
-            Err(VaultError::TokenSource { .. }) => Err(CryptoError::Unsupported),
+            Err(VaultError::TokenSource { .. } | VaultError::TooManyParts) => Err(CryptoError::Unsupported),
         })
     }
 

@@ -69,6 +69,14 @@ impl Breaker {
         Ok(Permit { generation: self.generation })
     }
 
+    /// How long it stays open yet; `None` when calls pass or a probe is due.
+    pub(crate) fn open_for(&self, now: Instant) -> Option<Duration> {
+        match &self.state {
+            State::Open { until } if now < *until => Some(until.duration_since(now)),
+            State::Open { .. } | State::HalfOpen { .. } | State::Closed { .. } => None,
+        }
+    }
+
     /// Counts the outcome of a call.
     pub(crate) fn settle(&mut self, permit: Permit, success: bool, now: Instant) {
         if permit.generation != self.generation {

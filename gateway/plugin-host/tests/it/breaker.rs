@@ -16,6 +16,7 @@ async fn five_traps_in_a_row_take_a_plugin_out_of_service() {
     let error = plugin.classify(&context(), status(200), None).await.unwrap_err();
     let PluginError::Unavailable { retry_after } = error else { panic!("{error:?}") };
     assert!(retry_after <= Duration::from_secs(10) && retry_after > Duration::from_secs(8));
+    assert!(plugin.out_of_service().is_some());
     assert_eq!(recorder.calls.lock().last().unwrap().1, Some("unavailable"));
 }
 
@@ -40,6 +41,7 @@ async fn faults_and_bad_answers_never_do() {
             image.segment()
         );
         let (plugin, _) = loaded(guest("export bascule:plugin/signer@0.1.0;", &wat));
+        assert!(plugin.out_of_service().is_none());
         for _ in 0..30 {
             let error = plugin.sign(&context(), get("/"), "host", None).await.unwrap_err();
             assert_eq!(error.kind(), kind, "{error:?}");

@@ -35,6 +35,14 @@ fn exports_imports_and_grants_are_shown_down_to_functions() {
 }
 
 #[test]
+fn reading_bodies_in_a_classifier_shows_its_grant() {
+    let world = "import bascule:plugin/types@0.1.0; export bascule:plugin/classifier@0.1.0;";
+    let import = r#"(import "bascule:plugin/types@0.1.0" "[method]body.read" (func (param i32 i32)))"#;
+    let seen = host().0.inspect(&guest(world, &classifier(import, ""))).unwrap();
+    assert_eq!(seen.imports[0].grant.as_deref(), Some("body-read"));
+}
+
+#[test]
 fn a_plugin_says_who_it_is() {
     let seen = host().0.inspect(&particular()).unwrap();
     assert_eq!(seen.description.unwrap().name, "particular");

@@ -112,6 +112,15 @@ fn a_phase_with_other_types_does_not_load() {
     assert!(matches!(error, LoadError::WrongTypes { phase: "classifier", .. }), "{error}");
 }
 
+#[tokio::test]
+async fn a_component_is_taken_as_it_is() {
+    let mut encoder = wit_component::ComponentEncoder::default().module(&well()).unwrap();
+    let component = encoder.encode().unwrap();
+    assert_eq!(host().0.inspect(&component).unwrap().kind, bascule_plugin_host::ArtifactKind::Component);
+    let plugin = load(component, |_| {}).unwrap();
+    plugin.classify(&context(), status(200), None).await.unwrap();
+}
+
 #[test]
 fn the_pin_is_checked_and_the_digest_shown() {
     let module = well();

@@ -169,3 +169,28 @@ async fn an_error_mappers_fault_is_trimmed_and_known_secrets_are_blanked_out() {
     assert_eq!(fault.details.as_deref(), Some(r#"{"key":"[redacted]"}"#));
     assert_eq!(fault.retry_after_ms, Some(1500));
 }
+
+#[tokio::test]
+async fn every_call_has_a_fresh_instance() {
+    // The verdict counts the calls of this instance: success, then transient.
+    let body = r#"
+      (i32.store8 (i32.const 1024) (i32.load (i32.const 2048)))
+      (i32.store (i32.const 2048) (i32.add (i32.const 1) (i32.load (i32.const 2048))))"#;
+    let (plugin, _) = loaded(guest(CLASSIFIER, &classifier("", body)));
+    for _ in 0..20 {
+        let answer = plugin.classify(&context(), status(200), None).await.unwrap();
+        assert_eq!(answer.verdict, Verdict::Success);
+    }
+}
+
+#[test]
+fn calls_can_move_between_threads() {
+    fn is_send<T: Send>(_: &T) {}
+    let (plugin, _) = loaded(guest(CLASSIFIER, &classifier("", "")));
+    let (ctx, body) = (context(), HostBody::bytes(""));
+    is_send(&plugin.map_request(&ctx, get("/"), body.clone()));
+    is_send(&plugin.sign(&ctx, get("/"), "host", Some(body.clone())));
+    is_send(&plugin.classify(&ctx, status(200), None));
+    is_send(&plugin.map_response(&ctx, status(200), body.clone(), Vec::new()));
+    is_send(&plugin.map_error(&ctx, Cause::Dns, None, None, Vec::new()));
+}

@@ -131,7 +131,7 @@ static PLUGIN: Table = Table {
         key(
             "operations",
             Kind::List(&Kind::Text),
-            "The operations it applies to. Absent: all of them, and `/proxy`.",
+            "The operations it applies to. Absent: all of them, and its signer and classifier for `/proxy`; `proxy` names all its phases there.",
         ),
         key("limits", Kind::Table(&PLUGIN_LIMITS), "Its limits; what is absent is the host's default."),
         key("reuse", Kind::Boolean, "Whether instances are used again; only `false` in this version.").or("false"),

@@ -4,10 +4,13 @@
 //! loaded, and reported at the same places.
 
 use super::{base_url::base_url, cache::operation_name};
-use crate::config::{
-    reader::{Field, Reader, not_in_this_version},
-    settings::{BaseUrl, PluginLimits, PluginSettings, PluginSource},
-    suggest::did_you_mean,
+use crate::{
+    config::{
+        reader::{Field, Reader, not_in_this_version},
+        settings::{BaseUrl, PluginLimits, PluginSettings, PluginSource},
+        suggest::did_you_mean,
+    },
+    model::OperationName,
 };
 use serde_json::Value;
 use std::{collections::BTreeMap, num::NonZeroUsize};
@@ -20,6 +23,14 @@ const LATER: [&str; 2] = ["telemetry", "state"];
 const LATER_WITH_ARGUMENT: [&str; 2] = ["http:", "reveal:"];
 /// What every plugin may use anyway.
 const FREE: [&str; 5] = ["types", "context", "log", "config", "clock"];
+
+/// A name in a plugin's `operations`: one of the file's, or `proxy`, which opts its mappers in there.
+fn applies_to_operation(field: &Field<'_, '_>, operations: &[String]) -> Option<OperationName> {
+    if field.text().is_some_and(|text| text.value() == OperationName::proxy().as_str()) {
+        return Some(OperationName::proxy());
+    }
+    operation_name(field, operations)
+}
 
 /// Reads `[[plugins]]`.
 pub(crate) fn plugins(field: &Field<'_, '_>, operations: &[String]) -> Vec<PluginSettings> {
@@ -47,7 +58,7 @@ fn plugin(table: Reader<'_, '_>, operations: &[String]) -> Option<PluginSettings
         phases.map(|items| items.iter().filter_map(|item| Some(item.choice()?.to_owned())).collect());
     let applies_to = table.field("operations").and_then(|field| field.items());
     let applies_to =
-        applies_to.map(|items| items.iter().filter_map(|item| operation_name(item, operations)).collect());
+        applies_to.map(|items| items.iter().filter_map(|item| applies_to_operation(item, operations)).collect());
     let limits = table.field("limits").and_then(|field| field.table()).map(limits).unwrap_or_default();
     if table.field("reuse").and_then(|field| field.boolean()) == Some(true) {
         table.problem(
