@@ -12,6 +12,7 @@ mod tidy;
 
 use anyhow::{Result, bail};
 use run::{cargo, root};
+use std::process::ExitCode;
 
 const HELP: &str = "\
 cargo xtask VERB
@@ -25,7 +26,17 @@ cargo xtask VERB
   help            this text
 ";
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match work() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!("error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn work() -> Result<()> {
     let mut args = std::env::args().skip(1);
     let verb = args.next().unwrap_or_else(|| "help".into());
     let rest: Vec<String> = args.collect();

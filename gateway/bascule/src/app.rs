@@ -13,6 +13,6 @@ mod plugins;
 mod running;
 
 pub use build::{Parts, build};
-pub use builtin::shipped;
+pub use builtin::{BuiltinError, shipped};
 pub use plugins::plugin_host;
 pub use running::{Assembled, Options, Running, StartError, assemble};

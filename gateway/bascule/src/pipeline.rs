@@ -2,7 +2,7 @@
 //!
 //! [`handle`] never fails: it runs the stages, and where they end without an answer it walks the
 //! fallback ladder, asks the error mappers, and otherwise hands the failure to the caller. The stages
-//! are plain async functions in the order of [`run`] and [`fetch`]; none knows the one before it.
+//! are plain async functions in the order of `run` and `fetch`; none knows the one before it.
 //!
 //! ```text
 //! run:    validate → cache lookup ─ hit ──────────────────────────────→ answer
