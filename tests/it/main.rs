@@ -6,3 +6,16 @@
 mod support;
 
 mod calls;
+mod admin;
+mod cli;
+mod config_errors;
+mod metrics;
+mod mission;
+mod plugin_faults;
+mod plugin_sandbox;
+mod plugins;
+mod plugins_shipped;
+mod reload;
+mod secrets;
+mod sigv4_vectors;
+mod telemetry;

@@ -19,6 +19,7 @@ mod attempts;
 mod auth;
 mod call;
 mod classify;
+mod decode;
 mod failure;
 mod fallback;
 mod fetch;

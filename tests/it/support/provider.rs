@@ -185,3 +185,12 @@ pub async fn read_head(stream: &mut TcpStream) -> Vec<u8> {
     }
     head
 }
+
+/// A base URL where nobody listens. The port stays reserved for as long as the socket is kept, so that
+/// no other test can come to listen on it.
+pub fn refused_url() -> (tokio::net::TcpSocket, String) {
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket.bind(([127, 0, 0, 1], 0).into()).expect("a free port");
+    let address = socket.local_addr().expect("an address");
+    (socket, format!("http://{address}"))
+}

@@ -77,10 +77,7 @@ pub(super) fn load<'a>(
     loaded
 }
 
-fn load_one<'a>(
-    host: &Arc<PluginHost>,
-    settings: &'a PluginSettings,
-) -> Result<Loaded<'a>, Found> {
+fn load_one<'a>(host: &Arc<PluginHost>, settings: &'a PluginSettings) -> Result<Loaded<'a>, Found> {
     let (name, bytes) = read(settings)?;
     let grants = Grants::parse(settings.grants.iter().map(String::as_str))
         .map_err(|error| (error.to_string(), "mend `grants`".to_owned()))?;

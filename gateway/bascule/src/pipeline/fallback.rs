@@ -167,10 +167,13 @@ async fn ask_mappers(call: &Call, failure: &Failure) -> Option<Problem> {
         Payload::Full(octets) => HostBody::bytes(octets.clone()),
         Payload::Stream(_) => HostBody::one_shot(None),
     });
+    let head_is_none = head.is_none();
     let context = phases::call_context(call);
     let carry = failure.carry.clone();
     let work = mapper.plugin.map_error(&context, failure.mapper_cause, head, body, carry);
     match phases::timed(&call.progress, Phase::ErrorMapper, mapper, work).await {
+        // The host's own code for a call without an answer means that the mapper has nothing to add.
+        Ok(fault) if head_is_none && fault.code == failure.problem.code.as_str() => None,
         Ok(fault) => {
             let mut problem = phases::fault_problem(&fault);
             if problem.retry_after.is_none() {

@@ -4,16 +4,14 @@ use super::{
     Failure, Reply,
     attempts::Received,
     call::Fetch,
+    decode::forget_octets,
     phases::{self, from_guest, mapping_failure, response_head},
 };
 use crate::model::{BodyError, Payload, Source, StreamBody, strip_hop_by_hop};
 use bascule_plugin_host::{HostBody, Phase, PluginError};
 use bascule_resilience::{BulkheadPermit, Settled};
 use bytes::Bytes;
-use http::{
-    HeaderName, StatusCode,
-    header::{CONTENT_ENCODING, CONTENT_LENGTH, ETAG},
-};
+use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use std::{
@@ -45,13 +43,8 @@ pub(super) async fn map_response(
         headers = from_guest(&mapped.headers).map_err(bad)?;
         strip_hop_by_hop(&mut headers);
         if let Some(octets) = mapped.body {
-            // These described the provider's octets.
-            for name in [CONTENT_ENCODING, CONTENT_LENGTH, ETAG] {
-                headers.remove(name);
-            }
-            for name in ["digest", "content-digest", "repr-digest", "content-md5"] {
-                headers.remove(HeaderName::from_static(name));
-            }
+            // They described the provider's octets.
+            forget_octets(&mut headers);
             body = Payload::Full(octets);
         }
     }

@@ -57,8 +57,8 @@ fn plugin(table: Reader<'_, '_>, operations: &[String]) -> Option<PluginSettings
     let phases =
         phases.map(|items| items.iter().filter_map(|item| Some(item.choice()?.to_owned())).collect());
     let applies_to = table.field("operations").and_then(|field| field.items());
-    let applies_to =
-        applies_to.map(|items| items.iter().filter_map(|item| applies_to_operation(item, operations)).collect());
+    let applies_to = applies_to
+        .map(|items| items.iter().filter_map(|item| applies_to_operation(item, operations)).collect());
     let limits = table.field("limits").and_then(|field| field.table()).map(limits).unwrap_or_default();
     if table.field("reuse").and_then(|field| field.boolean()) == Some(true) {
         table.problem(

@@ -5,6 +5,7 @@ use super::super::{
     auth::authenticate,
     call::Fetch,
     classify::{judge, judge_error, timeout_kind},
+    decode::decode,
     held::{Held, hold},
     phases,
     quota::Quota,
@@ -216,18 +217,18 @@ async fn receive(
     };
     let phases = &fetch.operation.phases;
     if phases.classifier.as_ref().is_some_and(|classifier| classifier.reads_bodies) {
-        body = match held(body, PLUGIN_BODY_MAX, deadline).await {
+        body = match readable(body, &mut head.headers, deadline).await {
             Ok(body) => body,
             Err(error) => return failed(fetch, &error),
         };
     }
-    let readable = match &body {
+    let shown = match &body {
         Payload::Full(octets) => Some(octets),
         Payload::Stream(_) => None,
     };
     let auth = &fetch.integration.settings.auth;
     let renewable = matches!(auth, Auth::OAuth2(_)) || phases.signer.is_some();
-    let judgement = judge(fetch, number, head.status, &head.headers, readable, renewable).await;
+    let judgement = judge(fetch, number, head.status, &head.headers, shown, renewable).await;
     if judgement.outcome == Outcome::AuthExpired
         && let (Some(cell), Some(token)) = (&fetch.integration.token, &used)
     {
@@ -236,12 +237,15 @@ async fn receive(
     if judgement.outcome != Outcome::Success && judgement.outcome != Outcome::Rejected {
         super::remember(fetch, format!("{} from the provider ({})", head.status, judgement.outcome.as_str()));
     }
-    if let Some(limit) = wanted(fetch, judgement.outcome, &head.headers) {
-        body = match held(body, limit, deadline).await {
-            Ok(body) => body,
-            Err(error) => return failed(fetch, &error),
-        };
-    }
+    let whole = match wanted(fetch, judgement.outcome, &head.headers) {
+        Wanted::Stream => Ok(body),
+        Wanted::ForPlugin => readable(body, &mut head.headers, deadline).await,
+        Wanted::ForCache => held(body, fetch.services.cache.max_entry(), deadline).await,
+    };
+    body = match whole {
+        Ok(body) => body,
+        Err(error) => return failed(fetch, &error),
+    };
     Attempt {
         outcome: judgement.outcome,
         breaker_failure: judgement.breaker_failure,
@@ -253,19 +257,41 @@ async fn receive(
     }
 }
 
-/// How much of the body a later stage wants in memory; none: it may stream.
-fn wanted(fetch: &Fetch, outcome: Outcome, headers: &HeaderMap) -> Option<u64> {
+/// In which form a later stage wants the body.
+enum Wanted {
+    Stream,
+    ForPlugin,
+    ForCache,
+}
+
+fn wanted(fetch: &Fetch, outcome: Outcome, headers: &HeaderMap) -> Wanted {
     let phases = &fetch.operation.phases;
     let mapped = match outcome {
         Outcome::Success => !phases.response_mappers.is_empty(),
         _ => !phases.error_mappers.is_empty(),
     };
-    if mapped {
-        return Some(PLUGIN_BODY_MAX);
-    }
     let events =
         headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
-    (fetch.store_as.is_some() && !events).then(|| fetch.services.cache.max_entry())
+    match (mapped, fetch.store_as.is_some() && !events) {
+        (true, _) => Wanted::ForPlugin,
+        (false, true) => Wanted::ForCache,
+        (false, false) => Wanted::Stream,
+    }
+}
+
+/// Holds a body and undoes its content coding, so that a plugin can read it.
+async fn readable(
+    body: Payload,
+    headers: &mut HeaderMap,
+    deadline: Option<(Instant, TimeoutKind)>,
+) -> Result<Payload, SendError> {
+    match held(body, PLUGIN_BODY_MAX, deadline).await? {
+        Payload::Full(mut octets) => match decode(headers, &mut octets, PLUGIN_BODY_MAX) {
+            Ok(()) => Ok(Payload::Full(octets)),
+            Err(error) => Err(SendError::sent(SendErrorKind::Protocol, error.to_string())),
+        },
+        stream => Ok(stream),
+    }
 }
 
 /// Holds a body that is not held yet, within the attempt's time.
