@@ -189,7 +189,6 @@ async fn a_probe_whose_caller_leaves_is_given_back() {
     let breaker = "failures = 1\nreset_after = \"50ms\"\nhalf_open_successes = 1";
     let gateway = Gateway::start(&[("api", &config(&provider.url(), breaker))]).await;
     assert_eq!(get(&gateway).await.status, 500);
-    let mut stream = tokio::net::TcpStream::connect(gateway.data().address()).await.unwrap();
     eventually("the probe is at the provider", async || {
         if provider.count() < 2 {
             drop(tokio::time::timeout(Duration::from_millis(200), get(&gateway)).await);
@@ -200,7 +199,6 @@ async fn a_probe_whose_caller_leaves_is_given_back() {
     // The one whose caller left at the provider is no longer a probe, so the next call is one.
     eventually("the next probe succeeds", async || get(&gateway).await.status == 200).await;
     assert_eq!(state(&gateway).await.1, "closed");
-    stream.shutdown().await.unwrap();
 }
 
 #[tokio::test]
@@ -281,7 +279,6 @@ async fn callers_in_the_queue_are_refused_when_it_opens() {
     })
     .await;
     let config = config(&provider.url(), "failures = 1") + "[concurrency]\nmax = 1\nmax_waiting = 5\n";
-    // Tables of an operation must not follow: the last one above is the operation's.
     let gateway = Arc::new(Gateway::start(&[("api", &config)]).await);
     let spawn = |calls: &mut JoinSet<Answer>| {
         let gateway = Arc::clone(&gateway);

@@ -28,7 +28,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 /// Answers callers.
@@ -81,8 +81,14 @@ impl Handler for DataPlane {
         match route::find(&request) {
             Ok(Route::Live) => respond::plain("ok\n"),
             Ok(Route::Ready) if self.ready.load(Ordering::Relaxed) => respond::plain("ok\n"),
-            Ok(Route::Ready) => respond::bare(&Problem::new(Code::Overloaded, "draining")),
+            Ok(Route::Ready) => respond::bare(&draining()),
+            _ if !self.ready.load(Ordering::Relaxed) => respond::bare(&draining()),
             route => self.call(request, route).await,
         }
     }
+}
+
+/// A gateway on its way out takes no new calls; another one does.
+fn draining() -> Problem {
+    Problem::new(Code::Overloaded, "the gateway is shutting down").retry_after(Duration::from_secs(1))
 }

@@ -8,13 +8,16 @@ use http_body_util::combinators::UnsyncBoxBody;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
+    server::{
+        conn::auto,
+        graceful::{GracefulShutdown, Watcher},
+    },
 };
 use std::{convert::Infallible, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{sleep, timeout},
 };
 
@@ -86,8 +89,11 @@ impl Listener {
         self.address
     }
 
-    /// Serves until `stop` turns true, then stops accepting and lets calls in flight finish for at most
-    /// `drain`. Returns whether all of them did.
+    /// Serves until `stop` turns true, then lets calls in flight finish for at most `drain`. Returns
+    /// whether all of them did.
+    ///
+    /// While draining, new connections are still accepted, one request each, so that a readiness probe
+    /// is answered instead of refused; what else they get is the handler's decision.
     pub async fn serve<H: Handler>(
         self,
         handler: H,
@@ -97,41 +103,59 @@ impl Listener {
         let graceful = GracefulShutdown::new();
         let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
         loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
             let accepted = tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => break,
-                accepted = self.socket.accept() => accepted,
+                accepted = self.accept(&places) => accepted,
             };
-            let (stream, address) = match accepted {
-                Ok(accepted) => accepted,
+            let watcher = graceful.watcher();
+            tokio::spawn(serve_connection(accepted, self.tls.clone(), handler.clone(), Some(watcher)));
+        }
+        let finished = timeout(drain, graceful.shutdown());
+        let mut finished = std::pin::pin!(finished);
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                finished = &mut finished => return finished.is_ok(),
+                accepted = self.accept(&places) => accepted,
+            };
+            tokio::spawn(serve_connection(accepted, self.tls.clone(), handler.clone(), None));
+        }
+    }
+
+    /// The next connection, once there is a place for it. Errors are waited out. Cancel-safe.
+    async fn accept(&self, places: &Arc<Semaphore>) -> Accepted {
+        loop {
+            let Ok(place) = Arc::clone(places).acquire_owned().await else { std::future::pending().await };
+            match self.socket.accept().await {
+                Ok((stream, address)) => {
+                    let _ = stream.set_nodelay(true);
+                    return Accepted { stream, peer: Peer { address }, _place: place };
+                }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     sleep(ACCEPT_PAUSE).await;
-                    continue;
                 }
-            };
-            let _ = stream.set_nodelay(true);
-            let watcher = graceful.watcher();
-            let handler = handler.clone();
-            let tls = self.tls.clone();
-            tokio::spawn(async move {
-                serve_connection(stream, tls, handler, Peer { address }, watcher).await;
-                drop(place);
-            });
+            }
         }
-        drop(self.socket);
-        timeout(drain, graceful.shutdown()).await.is_ok()
     }
 }
 
-async fn serve_connection<H: Handler>(
+/// A connection and its place among those that there may be.
+struct Accepted {
     stream: TcpStream,
+    peer: Peer,
+    _place: OwnedSemaphorePermit,
+}
+
+/// Serves a connection to its end. Without a watcher it came while draining.
+async fn serve_connection<H: Handler>(
+    accepted: Accepted,
     tls: Option<ServerTls>,
     handler: H,
-    peer: Peer,
-    watcher: hyper_util::server::graceful::Watcher,
+    watcher: Option<Watcher>,
 ) {
+    let Accepted { stream, peer, _place } = accepted;
     match tls {
         None => serve_stream(stream, handler, peer, watcher).await,
         Some(tls) => match timeout(HEAD_TIMEOUT, tls.accept(stream)).await {
@@ -142,7 +166,7 @@ async fn serve_connection<H: Handler>(
     }
 }
 
-async fn serve_stream<S, H>(stream: S, handler: H, peer: Peer, watcher: hyper_util::server::graceful::Watcher)
+async fn serve_stream<S, H>(stream: S, handler: H, peer: Peer, watcher: Option<Watcher>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Handler,
@@ -155,6 +179,7 @@ where
     builder
         .http1()
         .timer(TokioTimer::new())
+        .keep_alive(watcher.is_some())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEAD_MAX);
@@ -166,7 +191,11 @@ where
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(20));
     let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-    if let Err(error) = watcher.watch(connection).await {
+    let served = match watcher {
+        Some(watcher) => watcher.watch(connection).await,
+        None => connection.await,
+    };
+    if let Err(error) = served {
         tracing::debug!(peer = %peer.address, %error, "a connection broke off");
     }
 }
