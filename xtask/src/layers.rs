@@ -14,7 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["admin", "dataplane"],
     &["pipeline"],
     &["server", "upstream"],
-    &["telemetry"],
+    &["telemetry", "net"],
     &["config"],
     &["model"],
 ];

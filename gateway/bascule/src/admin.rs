@@ -62,6 +62,7 @@ impl AdminPlane {
                 let integration = named(&generation, &name)?;
                 let now = self.services.now();
                 let own = integration.operations.values().map(|operation| &operation.breaker);
+                let own = own.filter(|breaker| !Arc::ptr_eq(breaker, &integration.breaker));
                 for breaker in own.chain([&integration.breaker]) {
                     match action {
                         Action::Reset => breaker.reset(now),

@@ -24,10 +24,13 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use route::Route;
 use std::{
+    future::{Future, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    task::Poll,
     time::{Duration, SystemTime},
 };
 
@@ -66,7 +69,7 @@ impl DataPlane {
             Err(problem) => Err(Box::new(problem)),
         };
         let ended = match prepared {
-            Ok(call) => pipeline::handle(call).await,
+            Ok(call) => unless_it_panics(pipeline::handle(call)).await,
             Err(problem) => {
                 let failure = Some(problem.code.as_str());
                 pipeline::Ended { result: Err(problem), failure, rung: None }
@@ -91,4 +94,22 @@ impl Handler for DataPlane {
 /// A gateway on its way out takes no new calls; another one does.
 fn draining() -> Problem {
     Problem::new(Code::Overloaded, "the gateway is shutting down").retry_after(Duration::from_secs(1))
+}
+
+/// A panic is a bug, and a bug is a 500 for this call and nothing for the others.
+async fn unless_it_panics(work: impl Future<Output = pipeline::Ended>) -> pipeline::Ended {
+    let mut work = std::pin::pin!(work);
+    poll_fn(|cx| {
+        // The future is not touched again after a panic: it is dropped with its guards.
+        catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))).unwrap_or_else(|_| {
+            let problem =
+                Problem::new(Code::Internal, "an internal error; the gateway's log has the details");
+            Poll::Ready(pipeline::Ended {
+                result: Err(Box::new(problem)),
+                failure: Some("internal"),
+                rung: None,
+            })
+        })
+    })
+    .await
 }

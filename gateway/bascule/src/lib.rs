@@ -19,6 +19,7 @@ pub mod pipeline;
 pub mod server;
 pub mod upstream;
 
+pub mod net;
 pub mod telemetry;
 
 pub mod config;

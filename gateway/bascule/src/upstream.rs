@@ -11,12 +11,11 @@ mod connect;
 mod egress;
 mod error;
 mod exchange;
-mod io;
 mod pool;
 mod tls;
 mod token;
 
-pub use body::RequestBody;
+pub use body::{CallerSide, RequestBody};
 pub use client::{Client, ClientSettings, Endpoint};
 pub use connect::connect;
 pub use egress::EgressPolicy;

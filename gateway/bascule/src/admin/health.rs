@@ -1,7 +1,7 @@
 //! Status and health of integrations, as `contract.md` §4 shapes them.
 
 use crate::pipeline::{Generation, LiveIntegration, Services};
-use bascule_resilience::State;
+use bascule_resilience::{LimitedBy, State};
 use serde_json::{Value, json};
 use std::{
     sync::Arc,
@@ -65,16 +65,17 @@ pub(super) fn health(services: &Services, integration: &LiveIntegration) -> Valu
 }
 
 /// Unhealthy: the circuit is open. Degraded: it is half-open, one of an operation's own is not closed,
-/// or more than a tenth of the last minute's calls failed.
+/// the provider's quota is spent, or more than a tenth of the last minute's calls failed.
 fn judge(services: &Services, integration: &LiveIntegration, error_rate: f64) -> (State, &'static str) {
     let now = services.now();
     let state = integration.breaker.state(now);
     let others =
         integration.operations.values().any(|operation| operation.breaker.state(now) != State::Closed);
+    let held = integration.limiter.check(now).is_err_and(|limited| limited.by != LimitedBy::Budget);
     let status = match state {
         State::Open => "unhealthy",
         State::HalfOpen => "degraded",
-        State::Closed if others || error_rate > DEGRADED_FROM => "degraded",
+        State::Closed if others || held || error_rate > DEGRADED_FROM => "degraded",
         State::Closed => "healthy",
     };
     (state, status)

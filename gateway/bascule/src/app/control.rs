@@ -59,6 +59,8 @@ fn reload(sources: &Sources, parts: &Parts, services: &Services) -> Result<Reloa
         ("admin.listen", old.config.admin.listen != config.admin.listen && config.admin.listen.port() != 0),
         ("telemetry.otlp_endpoint", old.config.telemetry.otlp_endpoint != config.telemetry.otlp_endpoint),
         ("telemetry.service_name", old.config.telemetry.service_name != config.telemetry.service_name),
+        ("server.drain_timeout", old.config.server.drain_timeout != config.server.drain_timeout),
+        ("cache.max_entry", old.config.cache.max_entry != config.cache.max_entry),
         ("cache.max_size", old.config.cache.max_size != config.cache.max_size),
     ] {
         if differs {

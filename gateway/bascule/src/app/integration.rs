@@ -10,7 +10,7 @@ use crate::{
 };
 use bascule_cache::Store;
 use bascule_resilience::{
-    Breaker, BreakerConfig, Bulkhead, HealthStats, RateLimiter, RateLimiterConfig, RetryBudget, State,
+    Breaker, BreakerConfig, Bulkhead, HealthStats, Mode, RateLimiter, RateLimiterConfig, RetryBudget, State,
 };
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
@@ -77,10 +77,12 @@ pub(super) fn integration(
         breaker,
         limiter,
         bulkhead,
-        budget: before.map_or_else(
-            || Arc::new(RetryBudget::new(settings.retry.budget.clone())),
-            |before| Arc::clone(&before.budget),
-        ),
+        budget: match before {
+            Some(before) if before.settings.retry.budget == settings.retry.budget => {
+                Arc::clone(&before.budget)
+            }
+            _ => Arc::new(RetryBudget::new(settings.retry.budget.clone())),
+        },
         health: before.map_or_else(|| Arc::new(HealthStats::new()), |before| Arc::clone(&before.health)),
         last_error: before.map_or_else(Arc::default, |before| Arc::clone(&before.last_error)),
         operations,
@@ -94,7 +96,7 @@ pub(super) fn integration(
 /// A breaker that tells metrics and the log about its transitions.
 fn new_breaker(name: &str, config: &BreakerConfig, metrics: &Arc<IntegrationMetrics>) -> Arc<Breaker> {
     let metrics = Arc::clone(metrics);
-    metrics.breaker_state(0);
+    metrics.breaker_state(i64::from(config.mode == Mode::ForcedOpen));
     let name = name.to_owned();
     Breaker::new(config.clone(), move |transition| {
         metrics.breaker_state(match transition.to {
@@ -156,6 +158,7 @@ fn declared_operation(
             timeouts: declared.timeouts,
             retry: declared.retry.clone(),
             retry_safe: declared.retry_safe,
+            safe_by_key: declared.safe_by_key,
             cache: declared.cache,
             purges: declared.purges.clone(),
             fallback: Arc::clone(&declared.fallback),
@@ -166,10 +169,13 @@ fn declared_operation(
             forward_headers: declared.forward_headers.clone(),
         },
         breaker,
-        limiter: declared
-            .rate_limit
-            .as_ref()
-            .map(|limit| (limiter(Some(limit), materials.now), limit.max_wait)),
+        limiter: declared.rate_limit.as_ref().map(|limit| {
+            let kept = before.filter(|before| {
+                before.declared.as_ref().is_some_and(|old| old.rate_limit.as_ref() == Some(limit))
+            });
+            let kept = kept.and_then(|before| before.limiter.as_ref()).map(|(kept, _)| Arc::clone(kept));
+            (kept.unwrap_or_else(|| limiter(Some(limit), materials.now)), limit.max_wait)
+        }),
         phases: phases(plugins, &declared.name, problems),
         scope: materials.cache.scope(integration, declared.name.as_str()),
         metrics: materials.telemetry.operation(integration, declared.name.as_str()),
@@ -194,6 +200,7 @@ fn proxy_operation(
             timeouts: settings.timeouts,
             retry: settings.retry.clone(),
             retry_safe: false,
+            safe_by_key: false,
             cache: None,
             purges: Vec::new(),
             fallback: Arc::clone(&settings.fallback),

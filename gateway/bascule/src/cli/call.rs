@@ -114,6 +114,7 @@ fn prepare(args: &Args, services: &Arc<Services>, progress: &Arc<Progress>) -> R
     };
     Ok(Call {
         services: Arc::clone(services),
+        generation: services.generation.load_full(),
         integration,
         operation,
         input: Input::Declared { params, texts, body },

@@ -8,7 +8,11 @@ use crate::{
     app::Running,
     telemetry::{LogFormat, Redactor, init_logs},
 };
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
+
+/// How long blocking work may go on after the drain.
+const LEFTOVERS_MAX: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
@@ -38,7 +42,7 @@ pub(super) fn run(args: Args, format: LogFormat) -> Exit {
             return Exit::Bug;
         }
     };
-    runtime.block_on(async {
+    let exit = runtime.block_on(async {
         let running = match Running::start(options).await {
             Ok(running) => running,
             Err(error) => return start_failed(&error),
@@ -48,19 +52,35 @@ pub(super) fn run(args: Args, format: LogFormat) -> Exit {
             complain(&format!("error: no signals: {error}"));
         }
         tracing::info!("draining");
-        if running.shutdown().await { Exit::Success } else { Exit::Drain }
-    })
+        // Whoever asks a second time means now.
+        tokio::select! {
+            drained = running.shutdown() => if drained { Exit::Success } else { Exit::Drain },
+            _ = until_stopped() => Exit::Drain,
+        }
+    });
+    // Blocking work (a name that does not resolve, a plugin being compiled) does not hold up the exit.
+    runtime.shutdown_timeout(LEFTOVERS_MAX);
+    exit
+}
+
+/// The next TERM or INT.
+async fn until_stopped() -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+    }
 }
 
 /// TERM and INT end the gateway, HUP reloads its configuration.
 async fn until_told(running: &Running) -> std::io::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
     let mut hangup = signal(SignalKind::hangup())?;
+    let stopped = until_stopped();
+    let mut stopped = std::pin::pin!(stopped);
     loop {
         tokio::select! {
-            _ = terminate.recv() => return Ok(()),
-            _ = interrupt.recv() => return Ok(()),
+            stopped = &mut stopped => return stopped,
             _ = hangup.recv() => {
                 if let Err(problems) = running.reload().await {
                     tracing::error!("the new configuration has problems; the old one stays");

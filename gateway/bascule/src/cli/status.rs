@@ -16,7 +16,11 @@ use http::{
 };
 use http_body_util::{BodyExt, Limited};
 use serde_json::Value;
-use std::{fmt::Write, time::Duration};
+use std::{
+    fmt::Write,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
 
 /// How often `--watch` looks.
 const EVERY: Duration = Duration::from_secs(2);
@@ -76,7 +80,14 @@ fn target(args: &Args) -> anyhow::Result<(url::Url, Option<String>)> {
     let admin = &loaded.config.admin;
     let token =
         args.token.clone().or_else(|| admin.tokens.first().map(|token| token.token.expose().to_owned()));
-    Ok((format!("http://{}", admin.listen).parse()?, token))
+    // A listener on every address is reached on this machine's own.
+    let mut address = admin.listen;
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
+        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
+        _ => {}
+    }
+    Ok((format!("http://{address}").parse()?, token))
 }
 
 async fn ask(admin: &url::Url, token: Option<&str>) -> anyhow::Result<Value> {

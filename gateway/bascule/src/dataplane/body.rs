@@ -98,7 +98,8 @@ impl Body for Watched {
         match &frame {
             Poll::Ready(Some(Ok(frame))) => {
                 self.octets += frame.data_ref().map_or(0, |data| data.len() as u64);
-                if self.body.is_end_stream() {
+                // hyper stops asking after the last octet of a known length.
+                if self.body.is_end_stream() || self.body.size_hint().exact() == Some(0) {
                     let octets = self.octets;
                     if let Some(completion) = self.completion.take() {
                         completion.finish(octets);
@@ -128,5 +129,14 @@ impl Body for Watched {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        // The caller left: the record says how much it had by then.
+        if let Some(completion) = self.completion.take() {
+            completion.left(self.octets);
+        }
     }
 }

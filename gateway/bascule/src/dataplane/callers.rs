@@ -17,8 +17,8 @@ const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 pub(super) struct Caller {
     /// Its name; none where anyone may call.
     pub name: Option<Arc<str>>,
-    /// The header that carried the key: it is Bascule's, so it does not go upstream.
-    pub consumed: Option<HeaderName>,
+    /// The headers that carried a key: they are Bascule's, so they do not go upstream.
+    pub consumed: Vec<HeaderName>,
     allow: Arc<[String]>,
 }
 
@@ -41,14 +41,19 @@ impl Callers {
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, key)| (AUTHORIZATION, key.trim()));
         let plain = headers.get(&API_KEY).and_then(|value| value.to_str().ok()).map(|key| (API_KEY, key));
+        let mut caller: Option<Caller> = None;
         for (header, key) in [plain, bearer].into_iter().flatten() {
             if let Some(known) = find(&server.api_keys, key) {
-                return Ok(Caller {
+                let caller = caller.get_or_insert_with(|| Caller {
                     name: Some(known.name.as_str().into()),
-                    consumed: Some(header),
+                    consumed: Vec::new(),
                     allow: known.allow.clone().into(),
                 });
+                caller.consumed.push(header);
             }
+        }
+        if let Some(caller) = caller {
+            return Ok(caller);
         }
         let detail = "send a known key as `Authorization: Bearer KEY` or `X-API-Key: KEY`";
         Err(Problem::new(Code::Unauthenticated, detail))

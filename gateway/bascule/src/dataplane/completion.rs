@@ -113,6 +113,13 @@ impl Completion {
         self.close(octets);
     }
 
+    /// The caller left in the middle of the answer.
+    pub(super) fn left(mut self, octets: u64) {
+        self.end.outcome = "cancelled";
+        self.end.status = CALLER_GONE;
+        self.close(octets);
+    }
+
     /// The answer broke off on the provider's side.
     pub(super) fn broke(mut self, octets: u64) {
         self.end.outcome = "broken";

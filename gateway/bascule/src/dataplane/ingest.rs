@@ -18,14 +18,15 @@ use crate::{
 use bascule_resilience::Deadline;
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, Method, Request,
-    header::{CONTENT_LENGTH, CONTENT_TYPE, EXPECT, FORWARDED, HOST},
+    HeaderMap, HeaderName, HeaderValue, Method, Request,
+    header::{CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, FORWARDED, HOST},
     request::Parts,
 };
 use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
+use tokio::time::timeout;
 
 /// Most header lines of a request.
 const HEADERS_MAX: usize = 128;
@@ -35,6 +36,9 @@ const HEADERS_BYTES_MAX: usize = 64 * 1024;
 const REPLAY_BUFFER: u64 = 1024 * 1024;
 /// Largest streamed body that is held so that a signer can hash it (`plugins.md`).
 const SIGN_BUFFER: u64 = 10 * 1024 * 1024;
+
+/// Longest that a body which is held may take to arrive.
+const HOLD_MAX: Duration = Duration::from_secs(120);
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -55,6 +59,7 @@ pub(super) async fn prepare(
     let (parts, incoming) = request.into_parts();
     let server = &generation.config.server;
     check_size(&parts.headers)?;
+    check_host(&parts)?;
     let caller = Callers::authenticate(server, &parts.headers)?;
     if let Some(name) = &caller.name {
         completion.caller(name);
@@ -64,7 +69,8 @@ pub(super) async fn prepare(
     caller.authorize(integration.settings.name.as_str(), operation.name.as_str())?;
     let skip = skip(&parts.headers, server.allow_skip)?;
     let cap = cap(services, &parts.headers)?;
-    let idempotency_key = parts.headers.get(key_name(&operation)).cloned();
+    let key = parts.headers.get(key_name(&operation)).or_else(|| parts.headers.get(IDEMPOTENCY_KEY));
+    let idempotency_key = key.filter(|key| !key.is_empty()).cloned();
     let max_body = server.max_body;
     let body = CallerBody::new(incoming, completion.octets_in());
     let (input, forwarded) = match (route, &operation.declared) {
@@ -84,6 +90,7 @@ pub(super) async fn prepare(
     };
     Ok(Call {
         services: Arc::clone(services),
+        generation: Arc::clone(generation),
         integration,
         operation,
         input,
@@ -103,6 +110,16 @@ fn check_size(headers: &HeaderMap) -> Result<(), Refused> {
         return Err(Problem::new(Code::HeadersTooLarge, detail).into());
     }
     Ok(())
+}
+
+/// HTTP/1.1 wants exactly one `Host` (RFC 9112 §3.2); two of them are how requests are smuggled.
+fn check_host(parts: &Parts) -> Result<(), Refused> {
+    let hosts = parts.headers.get_all(HOST).iter().count();
+    let named = hosts == 1 || (hosts == 0 && parts.uri.authority().is_some());
+    if named || (hosts == 0 && parts.version < http::Version::HTTP_11) {
+        return Ok(());
+    }
+    Err(Problem::new(Code::InvalidRequest, "a request names exactly one Host").into())
 }
 
 fn find(
@@ -184,13 +201,13 @@ async fn declared_input(
     let safe_method = matches!(declared.method, Method::GET | Method::HEAD | Method::OPTIONS);
     let allow = match (raw, safe_method) {
         (true, _) => "POST, PUT",
-        (false, true) => "GET, POST",
+        (false, true) => "GET, HEAD, POST",
         (false, false) => "POST",
     };
     let taken = match parts.method {
         Method::POST => true,
         Method::PUT => raw,
-        Method::GET => !raw && safe_method,
+        Method::GET | Method::HEAD => !raw && safe_method,
         _ => false,
     };
     if !taken {
@@ -213,7 +230,7 @@ async fn declared_input(
         let body = take_body(body, &parts.headers, operation.policy.retry_safe, operation).await?;
         return Ok((Input::Declared { params, texts: true, body: Some(body) }, forwarded));
     }
-    if parts.method == Method::GET {
+    if parts.method != Method::POST {
         return Ok((Input::Declared { params, texts: true, body: None }, forwarded));
     }
     check_json(&parts.headers, &body)?;
@@ -243,7 +260,7 @@ async fn hold_whole(body: CallerBody, headers: &HeaderMap, limit: u64) -> Result
     if content_length(headers).is_some_and(|length| length > limit) {
         return Err(too_large());
     }
-    match hold(body.boxed(), limit).await.map_err(broke)? {
+    match hold_in_time(body, limit).await? {
         Held::Whole(octets) => Ok(octets),
         Held::Larger(_) => Err(too_large()),
     }
@@ -270,9 +287,27 @@ async fn take_body(
     if length.is_some_and(|length| length > limit) {
         return Ok(InputBody::Stream { body: body.boxed(), length });
     }
-    match hold(body.boxed(), limit).await.map_err(broke)? {
+    match hold_in_time(body, limit).await? {
         Held::Whole(octets) => Ok(InputBody::Held(octets)),
         Held::Larger(body) => Ok(InputBody::Stream { body, length }),
+    }
+}
+
+/// A body that is held must arrive in one piece of time, however it is dripped.
+async fn hold_in_time(body: CallerBody, limit: u64) -> Result<Held, Refused> {
+    match timeout(HOLD_MAX, hold(body.boxed(), limit)).await {
+        Ok(held) => held.map_err(broke),
+        Err(_) => Err(broke(BodyError::TimedOut(TimeoutKind::Body))),
+    }
+}
+
+/// HTTP/2 clients split `Cookie` into crumbs; HTTP/1.1 knows one line (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let crumbs: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if crumbs.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]))
+    {
+        headers.insert(COOKIE, joined);
     }
 }
 
@@ -311,9 +346,10 @@ fn proxied_headers(headers: &HeaderMap, caller: &Caller, operation: &LiveOperati
         forwarded.remove(name);
     }
     forwarded.remove(key_name(operation));
-    if let Some(consumed) = &caller.consumed {
+    for consumed in &caller.consumed {
         forwarded.remove(consumed);
     }
+    join_cookies(&mut forwarded);
     let own: Vec<HeaderName> = forwarded
         .keys()
         .filter(|name| name.as_str().starts_with("bascule-") || name.as_str().starts_with("x-forwarded-"))
@@ -328,7 +364,6 @@ fn proxied_headers(headers: &HeaderMap, caller: &Caller, operation: &LiveOperati
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
 
     fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
         lines.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect()

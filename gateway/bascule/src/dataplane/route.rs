@@ -35,6 +35,10 @@ pub(super) fn find<B>(request: &Request<B>) -> Result<Route, Problem> {
                 let detail = "the path holds `.` or `..` segments, or a `%` that encodes nothing printable";
                 return Err(Problem::new(Code::InvalidRequest, detail));
             }
+            // An upstream that answers TRACE would show our credentials; CONNECT is another protocol.
+            if matches!(*request.method(), Method::TRACE | Method::CONNECT) {
+                return Err(method_not_allowed("GET, HEAD, OPTIONS, POST, PUT, PATCH, DELETE"));
+            }
             Ok(Route::Proxy { integration: integration.into(), path })
         }
         _ => {
@@ -86,5 +90,6 @@ mod tests {
             assert_eq!(route("GET", path), Err(Code::InvalidRequest), "{path}");
         }
         assert_eq!(route("POST", "/livez"), Err(Code::MethodNotAllowed));
+        assert_eq!(route("TRACE", "/proxy/a/b"), Err(Code::MethodNotAllowed));
     }
 }

@@ -39,7 +39,11 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
 /// slashes as lenient servers do.
 pub fn has_dot_segment(path: &str) -> bool {
     let decoded: Vec<u8> = percent_decode_str(path).collect();
-    decoded.split(|octet| matches!(octet, b'/' | b'\\')).any(|segment| matches!(segment, b"." | b".."))
+    let segments = decoded.split(|octet| matches!(octet, b'/' | b'\\'));
+    // Some servers cut path parameters off before they resolve dots: `..;x` is `..` to them.
+    segments
+        .map(|segment| segment.split(|octet| *octet == b';').next().unwrap_or_default())
+        .any(|segment| matches!(segment, b"." | b".."))
 }
 
 /// Whether every `%` in the path encodes an octet, and none encodes a control character.
@@ -86,7 +90,9 @@ mod tests {
 
     #[test]
     fn dot_segments_are_found_however_they_are_written() {
-        for bad in ["/a/../b", "/..", "/a/%2e%2e/b", "/a/.%2E", "/a%2f..%2fb", "/a\\..\\b", "/./a"] {
+        for bad in
+            ["/a/../b", "/..", "/a/%2e%2e/b", "/a/.%2E", "/a%2f..%2fb", "/a\\..\\b", "/./a", "/a/..;x/b"]
+        {
             assert!(has_dot_segment(bad), "{bad}");
         }
         for good in ["/a/b", "/...", "/a..b", "/a/.hidden", "/"] {

@@ -194,7 +194,9 @@ impl Problem {
         let named = self.member("code").and_then(Value::as_str).filter(|_| self.named);
         let code = named.unwrap_or(self.code.as_str());
         document.insert("type".into(), format!("urn:bascule:problem:{code}").into());
-        document.insert("title".into(), self.code.title().into());
+        let title =
+            if self.named { self.status.canonical_reason().unwrap_or("Error") } else { self.code.title() };
+        document.insert("title".into(), title.into());
         document.insert("status".into(), self.status.as_u16().into());
         document.insert("detail".into(), self.detail.as_str().into());
         if let Some(name) = place.integration {

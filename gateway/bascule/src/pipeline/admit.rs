@@ -14,45 +14,30 @@ pub(super) struct Admitted {
 /// Waits for a place within the deadline. A circuit that opens meanwhile refuses the waiters.
 pub(super) async fn admit(fetch: &Fetch) -> Result<Admitted, Box<Failure>> {
     let breaker = &fetch.operation.breaker;
-    let services = &fetch.services;
-    if !fetch.skip.circuit
-        && let Err(refused) = breaker.check(services.now())
-    {
-        fetch.progress.event(attributes::event::CIRCUIT_OPEN, Vec::new);
-        return Err(Failure::circuit_open(&refused));
-    }
     let waiting = fetch.integration.bulkhead.acquire(fetch.deadline.instant());
-    let place = if fetch.skip.circuit {
-        waiting.await
-    } else {
+    let mut waiting = std::pin::pin!(waiting);
+    if fetch.skip.circuit {
+        let place = waiting.await.map_err(|overloaded| Failure::overloaded(&overloaded))?;
+        return Ok(Admitted { place, permit: None });
+    }
+    loop {
+        if let Err(refused) = breaker.check(fetch.services.now()) {
+            fetch.progress.event(attributes::event::CIRCUIT_OPEN, Vec::new);
+            return Err(Failure::circuit_open(&refused));
+        }
         tokio::select! {
             biased;
-            place = waiting => place,
-            () = breaker.opened() => {
-                // Falls through to the permit below, which says for how long.
-                return refuse_or_wait(fetch).await;
+            place = &mut waiting => {
+                let place = place.map_err(|overloaded| Failure::overloaded(&overloaded))?;
+                return with_permit(fetch, place);
             }
+            // The check says whether a probe is due, which goes on waiting, or for how long to stay away.
+            () = breaker.opened() => {}
         }
-    };
-    let place = place.map_err(|overloaded| Failure::overloaded(&overloaded))?;
-    with_permit(fetch, place)
-}
-
-/// The circuit opened while the call was queued: refused, unless a probe is due at this very moment.
-async fn refuse_or_wait(fetch: &Fetch) -> Result<Admitted, Box<Failure>> {
-    if let Err(refused) = fetch.operation.breaker.check(fetch.services.now()) {
-        fetch.progress.event(attributes::event::CIRCUIT_OPEN, Vec::new);
-        return Err(Failure::circuit_open(&refused));
     }
-    let place = fetch.integration.bulkhead.acquire(fetch.deadline.instant()).await;
-    let place = place.map_err(|overloaded| Failure::overloaded(&overloaded))?;
-    with_permit(fetch, place)
 }
 
 fn with_permit(fetch: &Fetch, place: BulkheadPermit) -> Result<Admitted, Box<Failure>> {
-    if fetch.skip.circuit {
-        return Ok(Admitted { place, permit: None });
-    }
     match fetch.operation.breaker.acquire(fetch.services.now(), fetch.services.unit()) {
         Ok(permit) => Ok(Admitted { place, permit: Some(permit) }),
         Err(refused) => {

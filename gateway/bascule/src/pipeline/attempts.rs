@@ -14,12 +14,12 @@ use super::{
     request::Outbound,
 };
 use crate::{
-    model::{Cause, Outcome},
+    model::{Cause, Outcome, TimeoutKind},
     telemetry::{KeyValue, attributes},
 };
-use bascule_resilience::{Next, RetryPolicy, State};
+use bascule_resilience::{Mode, Next, RetryPolicy, State};
 use exchange::Attempt;
-use http::Method;
+use http::{Method, StatusCode};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -50,14 +50,20 @@ pub(super) async fn run(fetch: &Fetch, outbound: &mut Outbound, carry: &[u8]) ->
     fetch.integration.budget.record_call(fetch.services.now());
     let mut last: Option<Finished> = None;
     loop {
+        if fetch.deadline.is_expired(fetch.services.now()) {
+            return last.unwrap_or_else(|| not_attempted(Failure::timeout(TimeoutKind::Whole)));
+        }
         if let Err(failure) = token(fetch).await {
             // No token for a retry: the call ends with what it has.
             return last.unwrap_or_else(|| not_attempted(failure));
         }
-        let attempt = exchange::attempt(fetch, outbound, memory.timeouts).await;
+        let attempt = exchange::attempt(fetch, outbound, memory.made + 1, memory.timeouts).await;
         let attempt = match attempt {
             Ok(attempt) => attempt,
-            Err(failure) => return last.unwrap_or_else(|| not_attempted(failure)),
+            Err(failure) => {
+                remember(fetch, failure.problem.detail.as_str());
+                return last.unwrap_or_else(|| not_attempted(failure));
+            }
         };
         memory.made += 1;
         memory.timeouts += u32::from(attempt.timed_out);
@@ -78,13 +84,13 @@ pub(super) async fn run(fetch: &Fetch, outbound: &mut Outbound, carry: &[u8]) ->
             status = status.map(|status| status.as_u16()), delay_ms = wait.as_millis(), "retrying"
         );
         tokio::time::sleep(wait).await;
-        let opened =
-            !fetch.skip.circuit && fetch.operation.breaker.state(fetch.services.now()) == State::Open;
+        let breaker = fetch.operation.breaker.snapshot(fetch.services.now());
+        let opened = breaker.state == State::Open && breaker.mode != Mode::Observe && !fetch.skip.circuit;
         if opened {
             break;
         }
     }
-    last.unwrap_or_else(|| not_attempted(Failure::timeout(crate::model::TimeoutKind::Whole)))
+    last.unwrap_or_else(|| not_attempted(Failure::timeout(TimeoutKind::Whole)))
 }
 
 fn not_attempted(failure: Box<Failure>) -> Finished {
@@ -97,11 +103,13 @@ async fn token(fetch: &Fetch) -> Result<(), Box<Failure>> {
     let deadline = fetch.deadline.instant();
     let max_wait =
         fetch.integration.settings.rate_limit.as_ref().map_or(Duration::ZERO, |limit| limit.max_wait);
-    let mut granted = fetch.integration.limiter.acquire(clock, max_wait, deadline).await;
-    if granted.is_ok()
-        && let Some((limiter, max_wait)) = &fetch.operation.limiter
-    {
-        granted = limiter.acquire(clock, *max_wait, deadline).await;
+    // The operation's own first: if it refuses, the integration's token is not wasted.
+    let mut granted = match &fetch.operation.limiter {
+        Some((limiter, max_wait)) => limiter.acquire(clock, *max_wait, deadline).await,
+        None => Ok(()),
+    };
+    if granted.is_ok() {
+        granted = fetch.integration.limiter.acquire(clock, max_wait, deadline).await;
     }
     fetch.integration.metrics.rate_limit(if granted.is_ok() { "allowed" } else { "limited" });
     granted.map_err(|limited| {
@@ -166,10 +174,13 @@ fn next_wait(
             memory.renewed = true;
             return Some(Duration::ZERO);
         }
-        Outcome::Throttled { .. } if safe && listed => {
-            held_until.map(|until| until.saturating_duration_since(now))
+        // `on` lists statuses; a spent quota may come with others, and a classifier has its own reasons.
+        Outcome::Throttled { retry_after }
+            if safe && (listed || attempt.status != Some(StatusCode::TOO_MANY_REQUESTS)) =>
+        {
+            retry_after.or_else(|| held_until.map(|until| until.saturating_duration_since(now)))
         }
-        Outcome::Transient { retry_after } if safe && listed => retry_after,
+        Outcome::Transient { retry_after } if safe && (listed || attempt.by_plugin) => retry_after,
         // Nothing reached the provider, so nothing can happen twice.
         Outcome::Transient { .. } if attempt.status.is_none() && !attempt.sent => None,
         Outcome::ContractBroken if safe => None,
@@ -198,7 +209,10 @@ fn wait_by_rule(
 /// Whether sending the request twice does no harm (`semantics.md` §4).
 fn is_safe(fetch: &Fetch, outbound: &Outbound) -> bool {
     match &fetch.input {
-        Input::Declared { .. } => fetch.operation.policy.retry_safe,
+        Input::Declared { .. } => {
+            let policy = &fetch.operation.policy;
+            policy.retry_safe && (!policy.safe_by_key || fetch.idempotency_key.is_some())
+        }
         Input::Proxy(_) => {
             matches!(
                 outbound.method,

@@ -3,7 +3,7 @@
 use super::{
     call::Fetch,
     failure::Failure,
-    request::{Wire, bug},
+    request::{Outbound, Wire, bug},
 };
 use crate::{
     config::{ApiKeyPlace, Auth},
@@ -15,7 +15,14 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// Puts credentials on. The token that was used is returned, so that it can be invalidated when the
 /// provider no longer takes it.
-pub(super) async fn authenticate(fetch: &Fetch, wire: &mut Wire) -> Result<Option<Secret>, Box<Failure>> {
+pub(super) async fn authenticate(
+    fetch: &Fetch,
+    outbound: &Outbound,
+    wire: &mut Wire,
+) -> Result<Option<Secret>, Box<Failure>> {
+    if let Some(query) = &outbound.secret_query {
+        push_query(wire, query);
+    }
     match &fetch.integration.settings.auth {
         Auth::None | Auth::Plugin => Ok(None),
         Auth::Bearer { token } => {
@@ -32,13 +39,13 @@ pub(super) async fn authenticate(fetch: &Fetch, wire: &mut Wire) -> Result<Optio
             Ok(None)
         }
         Auth::ApiKey { place: ApiKeyPlace::Query(name), key } => {
-            let query = wire.query.get_or_insert_default();
-            if !query.is_empty() {
-                query.push('&');
+            // The caller's own entry of that name, which many SDKs insist on sending, gives way.
+            if let Some(query) = &mut wire.query {
+                *query = without(query, name);
             }
-            query.extend(utf8_percent_encode(name, NON_ALPHANUMERIC));
-            query.push('=');
-            query.extend(utf8_percent_encode(key.expose(), NON_ALPHANUMERIC));
+            let name = utf8_percent_encode(name, NON_ALPHANUMERIC);
+            let value = utf8_percent_encode(key.expose(), NON_ALPHANUMERIC);
+            push_query(wire, &format!("{name}={value}"));
             Ok(None)
         }
         Auth::OAuth2(_) => {
@@ -59,4 +66,32 @@ fn sensitive(text: &str) -> Result<HeaderValue, Box<Failure>> {
     let mut value = HeaderValue::from_str(text).map_err(|_| Failure::no_token())?;
     value.set_sensitive(true);
     Ok(value)
+}
+
+fn push_query(wire: &mut Wire, entries: &str) {
+    let query = wire.query.get_or_insert_default();
+    if !query.is_empty() {
+        query.push('&');
+    }
+    query.push_str(entries);
+}
+
+/// The query without the entries of that name; the others stay as they were written.
+fn without(query: &str, name: &str) -> String {
+    let others: Vec<&str> = query
+        .split('&')
+        .filter(|entry| url::form_urlencoded::parse(entry.as_bytes()).all(|(own, _)| own != name))
+        .collect();
+    others.join("&")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_of_a_name_are_dropped_and_others_stay_verbatim() {
+        assert_eq!(without("a=%2f&appid=x&b=+&app%69d=y", "appid"), "a=%2f&b=+");
+        assert_eq!(without("appid=x", "appid"), "");
+    }
 }

@@ -1,6 +1,6 @@
 //! A call as the stages see it.
 
-use super::{LiveIntegration, LiveOperation, Progress, Services};
+use super::{Generation, LiveIntegration, LiveOperation, Progress, Services};
 use crate::{config::SkipSet, model::StreamBody};
 use bascule_cache::Key;
 use bascule_resilience::Deadline;
@@ -13,6 +13,8 @@ use std::sync::Arc;
 pub struct Call {
     /// What all calls share.
     pub services: Arc<Services>,
+    /// The configuration that the call began with, and ends with.
+    pub generation: Arc<Generation>,
     /// Whose API.
     pub integration: Arc<LiveIntegration>,
     /// Which operation of it.
@@ -89,7 +91,10 @@ pub(super) struct Fetch {
     pub(super) input: Input,
     pub(super) forwarded: HeaderMap,
     pub(super) idempotency_key: Option<HeaderValue>,
+    /// The end of the call: the operation's own timeout, or the caller's where that is nearer.
     pub(super) deadline: Deadline,
+    /// The caller's `Bascule-Timeout`: when that passes, the provider is not to blame.
+    pub(super) cap: Deadline,
     pub(super) skip: SkipSet,
     pub(super) progress: Arc<Progress>,
     /// Where to store the answer; set when it goes through the cache.
@@ -148,6 +153,7 @@ impl Call {
             forwarded: self.forwarded.clone(),
             idempotency_key: self.idempotency_key.clone(),
             deadline: if store_as.is_some() { own } else { own.earlier(self.cap) },
+            cap: if store_as.is_some() { Deadline::none() } else { self.cap },
             skip: self.skip,
             progress: Arc::clone(&self.progress),
             store_as,

@@ -21,6 +21,8 @@ pub(super) struct Judgement {
     pub(super) quota: Option<Quota>,
     /// A classifier's own word on whether the breaker counts a failure.
     pub(super) breaker_failure: Option<bool>,
+    /// Whether a plugin said so.
+    pub(super) by_plugin: bool,
 }
 
 /// Judges an answer: by the plugin where there is one and it works, else by status and headers.
@@ -40,6 +42,7 @@ pub(super) async fn judge(
         outcome: by_status(status, retry_after, quota, renewable),
         quota,
         breaker_failure: None,
+        by_plugin: false,
     };
     let Some(classifier) = &fetch.operation.phases.classifier else { return by_status(quota) };
     let context = phases::context(fetch, attempt, fetch.idempotency_key.as_ref());
@@ -64,7 +67,7 @@ pub(super) async fn judge(
         Verdict::AuthExpired if renewable => Outcome::AuthExpired,
         Verdict::AuthExpired | Verdict::Rejected => Outcome::Rejected,
     };
-    Judgement { outcome, quota, breaker_failure: classification.breaker_failure }
+    Judgement { outcome, quota, breaker_failure: classification.breaker_failure, by_plugin: true }
 }
 
 fn by_status(
@@ -97,9 +100,10 @@ pub(super) fn judge_error(error: &SendError) -> Outcome {
         | SendErrorKind::Reset
         | SendErrorKind::Timeout(_) => Outcome::Transient { retry_after: None },
         SendErrorKind::Protocol => Outcome::ContractBroken,
-        SendErrorKind::CallerBody => Outcome::Cancelled,
-        // The provider has nothing to do with it.
-        SendErrorKind::Egress => Outcome::Rejected,
+        // The provider has nothing to do with these.
+        SendErrorKind::CallerBody | SendErrorKind::CallerStalled | SendErrorKind::Egress => {
+            Outcome::Cancelled
+        }
     }
 }
 

@@ -16,6 +16,11 @@ const RATIO_MAX: u64 = 100;
 /// Below this a large ratio is harmless (a page of blanks) and not looked at.
 const RATIO_FROM: u64 = 1024 * 1024;
 
+/// Most codings on top of each other; more is no honest server.
+const CODINGS_MAX: usize = 3;
+/// Largest zstd window: what RFC 9659 allows for content coding.
+const ZSTD_WINDOW_MAX: u64 = 8 * 1024 * 1024;
+
 /// A coded body that is not decoded.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DecodeError {
@@ -48,12 +53,14 @@ pub(super) fn decode(headers: &mut HeaderMap, body: &mut Bytes, limit: u64) -> R
     let mut codings = Vec::new();
     for value in headers.get_all(CONTENT_ENCODING) {
         let text = value.to_str().unwrap_or("?").to_ascii_lowercase();
-        codings.extend(
-            text.split(',').map(|coding| coding.trim().to_owned()).filter(|coding| coding != "identity"),
-        );
+        let named = text.split(',').map(|coding| coding.trim().to_owned());
+        codings.extend(named.filter(|coding| !matches!(coding.as_str(), "" | "identity")));
     }
     if codings.is_empty() || body.is_empty() {
         return Ok(());
+    }
+    if codings.len() > CODINGS_MAX {
+        return Err(DecodeError::Unknown(codings.join(", ")));
     }
     let mut octets = body.clone();
     // The last coding named was applied last (RFC 9110 §8.4).
@@ -71,9 +78,18 @@ fn decode_one(coding: &str, coded: &[u8], limit: u64) -> Result<Bytes, DecodeErr
         "deflate" => read_bounded(flate2::read::ZlibDecoder::new(coded), coded, limit),
         "br" => read_bounded(brotli_decompressor::Decompressor::new(coded, 4096), coded, limit),
         "zstd" => {
-            let decoder = ruzstd::decoding::StreamingDecoder::new(coded)
-                .map_err(|error| DecodeError::Broken(io::Error::other(error)))?;
-            read_bounded(decoder, coded, limit)
+            // A body may be several frames, and this decoder reads one.
+            let mut rest = coded;
+            let mut plain = Vec::new();
+            while !rest.is_empty() {
+                let broken = |error| DecodeError::Broken(io::Error::other(error));
+                let decoder =
+                    ruzstd::decoding::StreamingDecoder::new_with_max_window_size(&mut rest, ZSTD_WINDOW_MAX)
+                        .map_err(broken)?;
+                let frame = read_bounded(decoder, coded, limit.saturating_sub(plain.len() as u64))?;
+                plain.extend_from_slice(&frame);
+            }
+            Ok(plain.into())
         }
         other => Err(DecodeError::Unknown(other.to_owned())),
     }

@@ -132,6 +132,9 @@ impl Failure {
             SendErrorKind::CallerBody => {
                 return Self::plain(Problem::new(Code::InvalidRequest, "the request body broke off"));
             }
+            SendErrorKind::CallerStalled => {
+                return Self::plain(Problem::new(Code::RequestTimeout, "the request body stalled"));
+            }
         };
         let problem = Problem::new(code, detail);
         match error.kind.cause() {

@@ -3,6 +3,7 @@
 use super::{
     Call, Ended, Failure, Input, handle, lookup,
     phases::{self, response_head},
+    quota,
     reply::from_entry,
 };
 use crate::{
@@ -15,7 +16,7 @@ use bascule_plugin_host::{HostBody, Phase};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE};
 use serde_json::{Map, Value};
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 /// Ladders do not nest deeper; cycles are refused when the configuration is loaded, this is the bound
 /// that holds whatever was loaded.
@@ -69,8 +70,11 @@ async fn try_rung(call: &mut Call, rung: &Rung, cause: Cause) -> Option<(&'stati
             if call.depth >= DEPTH_MAX {
                 return None;
             }
-            let generation = call.services.generation.load_full();
-            let integration = Arc::clone(generation.integrations.get(integration)?);
+            // A rung without time would only connect, send and count against the backup.
+            if call.cap.is_expired(call.services.now()) {
+                return None;
+            }
+            let integration = Arc::clone(call.generation.integrations.get(integration)?);
             let operation = Arc::clone(integration.operations.get(operation)?);
             let name = Arc::clone(&operation.full_name);
             let own = call.params().cloned().unwrap_or_default();
@@ -80,6 +84,7 @@ async fn try_rung(call: &mut Call, rung: &Rung, cause: Cause) -> Option<(&'stati
             };
             let rung = Call {
                 services: Arc::clone(&call.services),
+                generation: Arc::clone(&call.generation),
                 integration,
                 operation,
                 input: Input::Declared { params, texts: false, body: None },
@@ -124,21 +129,22 @@ async fn settle(call: &Call, failure: Failure) -> Result<Answer, Box<Problem>> {
     if let Some(answer) = &failure.answer
         && let Some(mapping) = call.operation.policy.errors.get(&answer.status.as_u16())
     {
-        return Err(Box::new(mapped(mapping, answer.status)));
+        let mut problem = mapped(mapping, answer.status);
+        problem.retry_after = quota::retry_after(&answer.headers, SystemTime::now());
+        return Err(Box::new(problem));
     }
     if let Some(problem) = ask_mappers(call, &failure).await {
         return Err(Box::new(problem));
     }
     match failure.answer {
         Some(reply) => {
-            let cache = match reply.source {
-                Source::Upstream | Source::Coalesced if lookup::key(call).is_some() => {
-                    CacheStatus::Miss { stored: false, collapsed: reply.source == Source::Coalesced }
-                }
-                Source::Cache | Source::Stale => CacheStatus::Hit { ttl: 0, detail: None },
-                _ => CacheStatus::Bypass,
+            let cached = call.operation.policy.cache.is_some() && !call.skip.cache;
+            let status = if cached {
+                CacheStatus::Miss { stored: false, collapsed: reply.source == Source::Coalesced }
+            } else {
+                CacheStatus::Bypass
             };
-            Ok(reply.into_answer(cache))
+            Ok(reply.into_answer(status))
         }
         None => Err(Box::new(failure.problem)),
     }
@@ -161,32 +167,33 @@ async fn ask_mappers(call: &Call, failure: &Failure) -> Option<Problem> {
     if failure.cause.is_none() && failure.answer.is_none() {
         return None;
     }
-    let mapper = call.operation.phases.error_mappers.first()?;
     let head = failure.answer.as_ref().map(|answer| response_head(answer.status, &answer.headers));
     let body = failure.answer.as_ref().map(|answer| match &answer.body {
         Payload::Full(octets) => HostBody::bytes(octets.clone()),
         Payload::Stream(_) => HostBody::one_shot(None),
     });
-    let head_is_none = head.is_none();
     let context = phases::call_context(call);
-    let carry = failure.carry.clone();
-    let work = mapper.plugin.map_error(&context, failure.mapper_cause, head, body, carry);
-    match phases::timed(&call.progress, Phase::ErrorMapper, mapper, work).await {
-        // The host's own code for a call without an answer means that the mapper has nothing to add.
-        Ok(fault) if head_is_none && fault.code == failure.problem.code.as_str() => None,
-        Ok(fault) => {
-            let mut problem = phases::fault_problem(&fault);
-            if problem.retry_after.is_none() {
-                problem.retry_after = failure.problem.retry_after;
+    for mapper in &call.operation.phases.error_mappers {
+        let carry = failure.carry.clone();
+        let work = mapper.plugin.map_error(&context, failure.mapper_cause, head.clone(), body.clone(), carry);
+        match phases::timed(&call.progress, Phase::ErrorMapper, mapper, work).await {
+            // The host's own code for a call without an answer means that the mapper has nothing to add.
+            Ok(fault) if head.is_none() && fault.code == failure.problem.code.as_str() => {}
+            Ok(fault) => {
+                let mut problem = phases::fault_problem(&fault);
+                if problem.retry_after.is_none() {
+                    problem.retry_after = failure.problem.retry_after;
+                }
+                if let Some(answer) = &failure.answer {
+                    problem = problem.with("upstream_status", answer.status.as_u16());
+                }
+                return Some(problem);
             }
-            if let Some(answer) = &failure.answer {
-                problem = problem.with("upstream_status", answer.status.as_u16());
+            Err(error) => {
+                let plugin = mapper.plugin.name();
+                tracing::warn!(operation = %call.operation.full_name, plugin, %error, "the error mapper failed");
             }
-            Some(problem)
-        }
-        Err(error) => {
-            tracing::warn!(operation = %call.operation.full_name, %error, "the error mapper failed");
-            None
         }
     }
+    None
 }

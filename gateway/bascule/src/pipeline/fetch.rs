@@ -9,7 +9,7 @@ use super::{
     request::draft,
     respond::{guard, map_response},
 };
-use crate::model::Outcome;
+use crate::model::{Cause, Outcome};
 use bascule_resilience::{Permit, Settled};
 use std::time::Instant;
 
@@ -28,7 +28,13 @@ pub(super) async fn fetch(mut fetch: Fetch) -> Result<Reply, Box<Failure>> {
     let failed = finished.breaker_failure.map(|failure| !failure).or(finished.outcome.breaker());
     let settled = permit.map(|permit| settle(&fetch, permit, failed.filter(|_| finished.attempted), begun));
     record(&fetch, &finished, begun);
-    let received = finished.result?;
+    let received = match finished.result {
+        Ok(received) => received,
+        Err(mut failure) => {
+            failure.answer = failure.answer.map(|answer| Box::new(guard(&fetch, *answer, settled, place)));
+            return Err(failure);
+        }
+    };
     for operation in &fetch.operation.policy.purges {
         fetch.services.cache.purge_operation(fetch.integration.settings.name.as_str(), operation.as_str());
     }
@@ -52,12 +58,18 @@ fn settle(fetch: &Fetch, permit: Permit, good: Option<bool>, begun: Instant) -> 
 
 /// Health counts calls that reached a verdict about the provider.
 fn record(fetch: &Fetch, finished: &attempts::Finished, begun: Instant) {
+    let now = fetch.services.now();
+    // No token: the provider was not asked, but the integration does not work.
+    if let (false, Err(failure)) = (finished.attempted, &finished.result)
+        && failure.cause == Some(Cause::Auth)
+    {
+        fetch.integration.health.record(now, false, now.saturating_duration_since(begun));
+    }
     let good = match finished.outcome {
         Outcome::Success | Outcome::Rejected => true,
         Outcome::Transient { .. } | Outcome::ContractBroken => false,
         _ => return,
     };
-    let now = fetch.services.now();
     if finished.attempted {
         fetch.integration.health.record(now, good, now.saturating_duration_since(begun));
     }

@@ -129,6 +129,8 @@ pub struct Policy {
     pub retry: RetrySettings,
     /// Whether the declaration makes it safe to repeat; `/proxy` goes by method.
     pub retry_safe: bool,
+    /// Whether it is safe only because of an idempotency key.
+    pub safe_by_key: bool,
     /// How answers are cached.
     pub cache: Option<CacheRule>,
     /// Operations whose cached answers a success purges.

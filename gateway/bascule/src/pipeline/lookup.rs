@@ -1,6 +1,6 @@
 //! Stage 2: the cache, and one fetch per key for all who miss it.
 
-use super::{Call, Failure, Landing, Reply, call::Fetch, fetch::fetch, reply::from_entry};
+use super::{Call, Failure, Landing, Progress, Reply, call::Fetch, fetch::fetch, reply::from_entry};
 use crate::{
     config::CacheRule,
     model::{Answer, CacheStatus, Cause, Code, Payload, Problem, Source, TimeoutKind},
@@ -85,7 +85,9 @@ pub(super) async fn through_cache(call: &mut Call, key: Key) -> Result<Answer, B
             Freshness::Revalidate => {
                 metrics.cache("stale");
                 call.progress.event(attributes::event::CACHE_HIT, Vec::new);
-                let refresh = call.take_fetch(Some(key));
+                let mut refresh = call.take_fetch(Some(key));
+                // Its attempts are not this call's.
+                refresh.progress = Progress::detached();
                 services.flights.refresh(key, now, || shared(refresh, key));
                 return hit(call, &entry, Source::Stale);
             }
@@ -99,7 +101,7 @@ pub(super) async fn through_cache(call: &mut Call, key: Key) -> Result<Answer, B
 /// An entry answers as the provider did: a stored 404 goes the way of a fresh one.
 fn hit(call: &Call, entry: &Entry, source: Source) -> Result<Answer, Box<Failure>> {
     if entry.status.as_u16() >= 400 {
-        return Err(Failure::answered(Reply::stored(entry, source), None));
+        return Err(Failure::answered(Reply::stored(entry, call.services.now(), source), None));
     }
     Ok(from_entry(entry, call.services.now(), source, None))
 }

@@ -50,7 +50,14 @@ pub(super) async fn map_request(fetch: &Fetch, draft: Outbound) -> Result<Mapped
             let mut headers = from_guest(&reply.headers).map_err(bad)?;
             strip_hop_by_hop(&mut headers);
             let body = Payload::Full(reply.body.unwrap_or_default());
-            Ok(Mapped::Answer(Reply { status, headers, body, source: Source::Plugin, stored: false }))
+            Ok(Mapped::Answer(Reply {
+                status,
+                headers,
+                body,
+                source: Source::Plugin,
+                stored: false,
+                hit: None,
+            }))
         }
     }
 }
@@ -81,7 +88,7 @@ fn checked(fetch: &Fetch, draft: Outbound, mapped: MappedRequest) -> Result<Mapp
     if target.contains('#') || target.parse::<Uri>().is_err() {
         return Err("its path or query is not percent-encoded".into());
     }
-    let headers = from_guest(&head.headers)?;
+    let mut headers = from_guest(&head.headers)?;
     let forbidden = [HOST, CONTENT_LENGTH, AUTHORIZATION, PROXY_AUTHORIZATION];
     // A header that was in the draft already (the caller's own, through /proxy) is not the mapper's doing.
     let set = forbidden
@@ -98,7 +105,19 @@ fn checked(fetch: &Fetch, draft: Outbound, mapped: MappedRequest) -> Result<Mapp
         OutgoingBody::Empty => OutboundBody::Held(Bytes::new()),
         OutgoingBody::Replace(octets) => OutboundBody::Held(octets.bytes),
     };
-    let outbound = Outbound { method, endpoint, path: head.path, query: head.query, headers, body };
+    // The mapper was not shown these, so it cannot have meant to drop them.
+    for (name, value) in draft.headers.iter().filter(|(_, value)| value.is_sensitive()) {
+        headers.insert(name.clone(), value.clone());
+    }
+    let outbound = Outbound {
+        method,
+        endpoint,
+        path: head.path,
+        query: head.query,
+        secret_query: draft.secret_query,
+        headers,
+        body,
+    };
     Ok(Mapped::Send(outbound, mapped.carry))
 }
 

@@ -189,10 +189,11 @@ pub(super) fn mapping_failure(error: &PluginError, upstream: StatusCode) -> Box<
     Failure::plain(problem)
 }
 
-/// Headers for a guest: lower-case names, values as octets.
+/// Headers for a guest: lower-case names, values as octets, and none that holds a secret.
 pub(super) fn to_guest(headers: &HeaderMap) -> Vec<Header> {
     headers
         .iter()
+        .filter(|(_, value)| !value.is_sensitive())
         .map(|(name, value)| Header { name: name.as_str().to_owned(), value: value.as_bytes().to_vec() })
         .collect()
 }

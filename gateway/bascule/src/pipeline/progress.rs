@@ -51,6 +51,19 @@ impl Progress {
         })
     }
 
+    /// Progress of work that no caller waits for.
+    pub fn detached() -> Arc<Self> {
+        Arc::new(Self {
+            span: Mutex::new(None),
+            trace_id: String::new(),
+            traceparent: HeaderValue::from_static(""),
+            call_id: OnceLock::new(),
+            attempts: AtomicU32::new(0),
+            upstream_ns: AtomicU64::new(0),
+            plugin_ns: AtomicU64::new(0),
+        })
+    }
+
     /// Unique per call, the same for all its attempts; made when first asked for.
     pub fn call_id(&self) -> Arc<str> {
         Arc::clone(self.call_id.get_or_init(|| uuid::Uuid::now_v7().to_string().into()))

@@ -5,7 +5,7 @@ use crate::model::{Answer, CacheStatus, Payload, Source};
 use bascule_cache::Entry;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// An answer of the provider's, of a plugin's, or from the store.
 #[derive(Debug)]
@@ -20,6 +20,8 @@ pub struct Reply {
     pub source: Source,
     /// Whether it went into the cache.
     pub stored: bool,
+    /// What the cache had to do with it, and its age, when it came from there.
+    pub hit: Option<(CacheStatus, Duration)>,
 }
 
 /// A reply that can be had any number of times.
@@ -44,13 +46,17 @@ pub enum Landing {
 impl Reply {
     /// The answer for the caller who waited for this very fetch, or needed none.
     pub(super) fn into_answer(self, cache: CacheStatus) -> Answer {
+        let (cache, age) = match self.hit {
+            Some((status, age)) => (status, Some(age)),
+            None => (cache, None),
+        };
         Answer {
             status: self.status,
             headers: self.headers,
             body: self.body,
             source: self.source,
             cache: Some(cache),
-            age: None,
+            age,
         }
     }
 
@@ -69,13 +75,14 @@ impl Reply {
     }
 
     /// A stored reply.
-    pub(super) fn stored(entry: &Entry, source: Source) -> Self {
+    pub(super) fn stored(entry: &Entry, now: Instant, source: Source) -> Self {
         Self {
             status: entry.status,
             headers: entry.headers.clone(),
             body: Payload::Full(entry.body.clone()),
             source,
             stored: true,
+            hit: Some((CacheStatus::Hit { ttl: entry.ttl_left(now), detail: None }, entry.age(now))),
         }
     }
 }
@@ -88,6 +95,7 @@ impl SharedReply {
             body: Payload::Full(self.body.clone()),
             source: source.clone(),
             stored: self.stored,
+            hit: None,
         }
     }
 

@@ -28,6 +28,8 @@ pub(super) struct Outbound {
     /// Below the endpoint's base path, percent-encoded, with a leading slash.
     pub(super) path: String,
     pub(super) query: Option<String>,
+    /// Entries whose values no plugin may see; they join the query with the credentials.
+    pub(super) secret_query: Option<String>,
     pub(super) headers: HeaderMap,
     pub(super) body: OutboundBody,
 }
@@ -49,7 +51,7 @@ impl OutboundBody {
     pub(super) fn take(&mut self) -> Option<RequestBody> {
         match self {
             Self::Held(octets) => Some(RequestBody::full(octets.clone())),
-            Self::OneShot { body, .. } => body.take().map(RequestBody::Stream),
+            Self::OneShot { body, .. } => body.take().map(RequestBody::stream),
         }
     }
 
@@ -85,6 +87,7 @@ pub(super) fn draft(fetch: &mut Fetch) -> Result<Outbound, Box<Failure>> {
                 endpoint: integration.endpoint.clone(),
                 path: std::mem::take(&mut request.path),
                 query: request.query.take(),
+                secret_query: None,
                 headers,
                 body: body.into(),
             })
@@ -104,7 +107,8 @@ pub(super) fn draft(fetch: &mut Fetch) -> Result<Outbound, Box<Failure>> {
                 method: declared.method.clone(),
                 endpoint: integration.endpoint.clone(),
                 path,
-                query: query(declared, params),
+                query: query(declared, params, false),
+                secret_query: query(declared, params, true),
                 headers,
                 body,
             })
@@ -124,12 +128,14 @@ fn set_headers(
     policy: &Policy,
     params: &Map<String, Value>,
 ) -> Result<(), Box<Failure>> {
-    for HeaderSetting { name, value, .. } in &policy.headers {
+    for HeaderSetting { name, value, secret } in &policy.headers {
         let Some(text) = value.render(params) else { continue };
-        let value = HeaderValue::from_str(&text).map_err(|_| {
+        let mut value = HeaderValue::from_str(&text).map_err(|_| {
             let detail = format!("a parameter holds characters that the header `{name}` cannot carry");
             Failure::plain(Problem::new(Code::InvalidParameters, detail))
         })?;
+        // Plugins are not shown sensitive values.
+        value.set_sensitive(*secret);
         headers.insert(name.clone(), value);
     }
     Ok(())
@@ -145,7 +151,8 @@ fn forward(headers: &mut HeaderMap, forwarded: &HeaderMap) {
     }
 }
 
-fn query(declared: &Operation, params: &Map<String, Value>) -> Option<String> {
+/// The declared entries: those that hold secrets, or the others.
+fn query(declared: &Operation, params: &Map<String, Value>, secret: bool) -> Option<String> {
     let mut query = String::new();
     let mut push = |name: &str, value: &str| {
         if !query.is_empty() {
@@ -155,7 +162,7 @@ fn query(declared: &Operation, params: &Map<String, Value>) -> Option<String> {
         query.push('=');
         query.extend(utf8_percent_encode(value, QUERY));
     };
-    for entry in &declared.query {
+    for entry in declared.query.iter().filter(|entry| entry.secret == secret) {
         // A list that is the whole value repeats the entry, as most APIs want it.
         if let Some(Value::Array(items)) = entry.value.as_parameter().and_then(|name| params.get(name)) {
             for item in items {

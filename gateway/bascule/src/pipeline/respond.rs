@@ -48,7 +48,7 @@ pub(super) async fn map_response(
             body = Payload::Full(octets);
         }
     }
-    Ok(Reply { status, headers, body, source: Source::Upstream, stored: false })
+    Ok(Reply { status, headers, body, source: Source::Upstream, stored: false, hit: None })
 }
 
 /// Ties the place among the integration's calls, and the breaker's late verdict, to the end of a

@@ -1,7 +1,7 @@
 //! Accepting, serving and draining connections.
 
 use super::ServerTls;
-use crate::model::BodyError;
+use crate::{model::BodyError, net::StallGuard};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -25,6 +25,9 @@ use tokio::{
 const CONNECTIONS_MAX: usize = 16_384;
 /// How long a client may take to send a request head (and to finish a TLS handshake).
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a client may leave an answer unread before its connection is closed: it holds a place among
+/// the integration's calls as long as it reads.
+const UNREAD_MAX: Duration = Duration::from_secs(30);
 /// hyper's own cap on header lines; the data plane's lower limit answers with a proper problem.
 const HEADERS_MAX: usize = 512;
 /// hyper's own cap on a request head, in octets.
@@ -175,6 +178,7 @@ where
         let handler = handler.clone();
         async move { Ok::<_, Infallible>(handler.handle(request, peer).await) }
     });
+    let guarded = StallGuard::new(stream, UNREAD_MAX).expecting_words_within(HEAD_TIMEOUT);
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -190,7 +194,7 @@ where
         .max_header_list_size(HEAD_MAX as u32)
         .keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(20));
-    let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+    let connection = builder.serve_connection(TokioIo::new(guarded), service).into_owned();
     let served = match watcher {
         Some(watcher) => watcher.watch(connection).await,
         None => connection.await,

@@ -1,17 +1,20 @@
 //! One exchange with an upstream over a kept or a new connection.
 
 use super::{
-    EgressPolicy, Exchange, Head, RequestBody, SendError, SendErrorKind, Tls, connect,
+    CallerSide, EgressPolicy, Exchange, Head, RequestBody, SendError, SendErrorKind, Tls, connect,
     error::describe,
-    io::{StallGuard, Traffic},
     pool::{Kept, Pool, Shared},
     tls::is_http2,
 };
 use crate::{
     config::{BaseUrl, Timeouts},
     model::TimeoutKind,
+    net::{StallGuard, Traffic},
 };
-use http::{Request, Response, StatusCode, Uri, header::HOST};
+use http::{
+    HeaderValue, Request, Response, StatusCode, Uri,
+    header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING},
+};
 use hyper::{
     body::Incoming,
     client::conn::{http1, http2},
@@ -20,13 +23,15 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use std::{future::Future, sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::{Instant, sleep_until, timeout_at},
+    time::{Instant, sleep_until, timeout, timeout_at},
 };
 
 /// Longest head of an answer, in octets. Larger ones are an attack or a mistake: 502.
 const HEAD_MAX: usize = 64 * 1024;
 /// Most header lines of an answer.
 const HEADERS_MAX: usize = 128;
+/// How long a kept connection may take to become ready.
+const FINISHING_MAX: Duration = Duration::from_millis(20);
 /// HTTP/2 receive windows: large enough to fill 1 Gbit/s over 40 ms, small enough to bound memory.
 const H2_WINDOW: u32 = 2 * 1024 * 1024;
 
@@ -110,6 +115,7 @@ impl Client {
         mut request: Request<RequestBody>,
         timeouts: &Timeouts,
     ) -> Result<(Head, Exchange), SendError> {
+        let caller = request.body().caller_side();
         // Each turn uses up a kept connection that turned out to be closed; a new one ends the loop.
         loop {
             let (connection, kept) = match reuse(endpoint).await {
@@ -117,8 +123,12 @@ impl Client {
                 None => (self.open(endpoint, timeouts.connect).await?, false),
             };
             let sent = match connection {
-                Connection::One(one) => send_one(endpoint, one, request, timeouts, kept).await,
-                Connection::Many(many) => send_many(endpoint, many, request, timeouts).await,
+                Connection::One(one) => {
+                    send_one(endpoint, one, request, timeouts, kept, caller.as_deref()).await
+                }
+                Connection::Many(many) => {
+                    send_many(endpoint, many, request, timeouts, caller.as_deref()).await
+                }
             };
             match sent {
                 Ok(answer) => return Ok(answer),
@@ -129,7 +139,10 @@ impl Client {
                         "the new connection closed at once",
                     ));
                 }
-                Err(Unsent::Failed(error)) => return Err(error),
+                Err(Unsent::Failed(error)) => {
+                    let broke = caller.as_deref().and_then(CallerSide::broke);
+                    return Err(broke.map_or(error, SendError::caller));
+                }
             }
         }
     }
@@ -165,8 +178,11 @@ async fn reuse(endpoint: &Endpoint) -> Option<Connection> {
         return Some(Connection::Many(shared));
     }
     while let Some(mut kept) = endpoint.pool.take() {
-        // A connection that has just been given back may still be finishing; a closed one says so here.
-        if kept.sender.is_ready() || kept.sender.ready().await.is_ok() {
+        // A connection that has just been given back may still be finishing. One that takes long is still
+        // sending the last caller's body to a provider that answered early: nobody shall wait for that.
+        if kept.sender.is_ready()
+            || timeout(FINISHING_MAX, kept.sender.ready()).await.is_ok_and(|ready| ready.is_ok())
+        {
             return Some(Connection::One(kept));
         }
     }
@@ -213,13 +229,18 @@ where
 async fn send_one(
     endpoint: &Endpoint,
     mut kept: Kept,
-    request: Request<RequestBody>,
+    mut request: Request<RequestBody>,
     timeouts: &Timeouts,
     was_kept: bool,
+    caller: Option<&CallerSide>,
 ) -> Result<(Head, Exchange), Unsent> {
+    // hyper sends no body of unknown length with GET and its kin unless it is told how.
+    if matches!(request.body(), RequestBody::Stream(..)) && !request.headers().contains_key(CONTENT_LENGTH) {
+        request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
     let read_before = kept.traffic.read();
     let traffic = Arc::clone(&kept.traffic);
-    let sent = until_silent(kept.sender.try_send_request(request), &traffic, timeouts.read).await?;
+    let sent = until_silent(kept.sender.try_send_request(request), &traffic, timeouts.read, caller).await?;
     match sent {
         Ok(response) => {
             let lease = (Arc::clone(&endpoint.pool), kept);
@@ -242,10 +263,11 @@ async fn send_many(
     mut shared: Shared,
     mut request: Request<RequestBody>,
     timeouts: &Timeouts,
+    caller: Option<&CallerSide>,
 ) -> Result<(Head, Exchange), Unsent> {
     absolute(endpoint, &mut request).map_err(Unsent::Failed)?;
     let traffic = Arc::clone(&shared.traffic);
-    match until_silent(shared.sender.try_send_request(request), &traffic, timeouts.read).await? {
+    match until_silent(shared.sender.try_send_request(request), &traffic, timeouts.read, caller).await? {
         Ok(response) => head(response, timeouts, None),
         Err(mut error) => match error.take_message() {
             Some(request) => Err(Unsent::Returned(Box::new(request))),
@@ -268,21 +290,24 @@ fn absolute(endpoint: &Endpoint, request: &mut Request<RequestBody>) -> Result<(
     Ok(())
 }
 
-/// Waits for an answer for as long as octets move in either direction.
+/// Waits for an answer for as long as octets move in either direction, or the next ones are the caller's.
 async fn until_silent<T>(
     answer: impl Future<Output = T>,
     traffic: &Traffic,
     limit: Duration,
+    caller: Option<&CallerSide>,
 ) -> Result<T, Unsent> {
     let mut answer = std::pin::pin!(answer);
-    let begun = Instant::now();
+    let mut begun = Instant::now();
     loop {
         let due = traffic.last().max(begun) + limit;
         tokio::select! {
             biased;
             answered = &mut answer => return Ok(answered),
             () = sleep_until(due) => {
-                if traffic.last().max(begun) + limit <= Instant::now() {
+                if caller.is_some_and(CallerSide::is_awaited) {
+                    begun = Instant::now();
+                } else if traffic.last().max(begun) + limit <= Instant::now() {
                     let message = format!("no answer within {} ms", limit.as_millis());
                     let kind = SendErrorKind::Timeout(TimeoutKind::Read);
                     return Err(Unsent::Failed(SendError::sent(kind, message)));

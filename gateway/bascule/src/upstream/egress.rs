@@ -39,7 +39,7 @@ fn unwrap(address: IpAddr) -> IpAddr {
     match (a, b, c, d, e, f) {
         (0, 0, 0, 0, 0, 0xffff) => v4(g, h),
         (0, 0, 0, 0, 0, 0) if (g, h) != (0, 0) && (g, h) != (0, 1) => v4(g, h),
-        (0x64, 0xff9b, 0, 0, 0, 0) => v4(g, h),
+        (0x64, 0xff9b, 0, 0, 0, 0) | (0x64, 0xff9b, 1, ..) => v4(g, h),
         (0x2002, high, low, ..) => v4(high, low),
         _ => address,
     }

@@ -1,6 +1,6 @@
 //! Why an exchange with an upstream failed.
 
-use crate::model::{Cause, TimeoutKind};
+use crate::model::{BodyError, Cause, TimeoutKind};
 use std::sync::Arc;
 
 /// What went wrong.
@@ -22,6 +22,8 @@ pub enum SendErrorKind {
     Egress,
     /// The caller's own body broke off, so the request could not be completed.
     CallerBody,
+    /// The caller's own body stalled.
+    CallerStalled,
 }
 
 impl SendErrorKind {
@@ -36,6 +38,7 @@ impl SendErrorKind {
             Self::Timeout(_) => "timeout",
             Self::Egress => "egress-denied",
             Self::CallerBody => "caller-body",
+            Self::CallerStalled => "caller-stalled",
         }
     }
 
@@ -45,7 +48,7 @@ impl SendErrorKind {
             Self::Dns | Self::Connect | Self::Tls | Self::Reset => Some(Cause::Connect),
             Self::Protocol => Some(Cause::Protocol),
             Self::Timeout(_) => Some(Cause::Timeout),
-            Self::Egress | Self::CallerBody => None,
+            Self::Egress | Self::CallerBody | Self::CallerStalled => None,
         }
     }
 }
@@ -76,13 +79,20 @@ impl SendError {
         Self { kind, sent: true, stale: false, message: message.into() }
     }
 
+    /// The caller's body ended early.
+    pub(crate) fn caller(error: &BodyError) -> Self {
+        let kind = match error {
+            BodyError::TimedOut(_) => SendErrorKind::CallerStalled,
+            _ => SendErrorKind::CallerBody,
+        };
+        Self::sent(kind, error.to_string())
+    }
+
     /// Sorts a hyper error that came before a whole response head. hyper reports "closed before message
     /// completed" alike for no octet and for half a head, hence `answer_begun`.
     pub(crate) fn from_hyper(error: &hyper::Error, answer_begun: bool) -> Self {
         let kind = if timed_out(error) {
             SendErrorKind::Timeout(TimeoutKind::Write)
-        } else if error.is_user() {
-            SendErrorKind::CallerBody
         } else if error.is_parse() || error.is_parse_too_large() || answer_begun {
             SendErrorKind::Protocol
         } else {

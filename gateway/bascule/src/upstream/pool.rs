@@ -5,7 +5,8 @@
 //! is shared by everybody. How many connections there can be is bounded by the integration's
 //! concurrency limit, which every exchange holds a permit of; how many are *kept* is bounded here.
 
-use super::{RequestBody, io::Traffic};
+use super::RequestBody;
+use crate::net::Traffic;
 use hyper::client::conn::{http1, http2};
 use parking_lot::Mutex;
 use std::{sync::Arc, time::Duration};

@@ -24,6 +24,8 @@ use tokio::time::{Instant, timeout};
 const ANSWER_MAX: usize = 256 * 1024;
 /// Life of a token whose answer does not tell (RFC 6749 §5.1 only recommends it).
 const LIFE_DEFAULT: Duration = Duration::from_secs(3600);
+/// Longest life that is believed.
+const LIFE_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Longest a fetch may take, whatever the call's own timeouts are.
 const FETCH_LIMIT: Duration = Duration::from_secs(30);
 /// How long a failed early renewal waits for the next try.
@@ -245,7 +247,8 @@ fn read_token(answer: &[u8]) -> Option<Token> {
         Some(serde_json::Value::String(text)) => text.parse().ok(),
         _ => None,
     };
-    let life = seconds.and_then(|s| Duration::try_from_secs_f64(s).ok()).unwrap_or(LIFE_DEFAULT);
+    let life =
+        seconds.and_then(|s| Duration::try_from_secs_f64(s).ok()).unwrap_or(LIFE_DEFAULT).min(LIFE_MAX);
     let now = Instant::now();
     if granted.access_token.is_empty() {
         return None;

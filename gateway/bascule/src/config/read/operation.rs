@@ -70,7 +70,7 @@ pub(crate) fn operation(
 
     let idempotency =
         table.field("idempotency").and_then(|field| idempotency(&field)).or_else(|| base.idempotency.clone());
-    let (retry_safe, retry) = retry(&table, &method, idempotency.is_some(), base);
+    let (retry_safe, safe_by_key, retry) = retry(&table, &method, idempotency.is_some(), base);
     let ladder = table.field("fallback").map(|field| fallback(&field, base.integration, Some(name)));
     let ladder_is_own = ladder.is_some();
     let rungs: Arc<[Rung]> = match ladder {
@@ -120,6 +120,7 @@ pub(crate) fn operation(
         timeouts,
         retry,
         retry_safe,
+        safe_by_key,
         breaker,
         rate_limit,
         cache: cache.rule,
@@ -197,7 +198,7 @@ fn retry(
     method: &Method,
     idempotent: bool,
     base: &Base<'_>,
-) -> (bool, RetrySettings) {
+) -> (bool, bool, RetrySettings) {
     let by_nature =
         matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE);
     let declared = table.field("retry_safe").and_then(|field| field.boolean());
@@ -225,7 +226,7 @@ fn retry(
     if !safe {
         retry.policy.max_attempts = at_least_one(1);
     }
-    (safe, retry)
+    (safe, safe && declared != Some(true) && !by_nature, retry)
 }
 
 /// Looks at what a ladder of the operation's own supposes.

@@ -33,6 +33,8 @@ pub struct Operation {
     pub retry: RetrySettings,
     /// Whether sending it twice does no harm (`semantics.md` §4).
     pub retry_safe: bool,
+    /// Whether it is safe only because of an idempotency key: then a call without one is not.
+    pub safe_by_key: bool,
     /// A breaker of its own; none: the integration's.
     pub breaker: Option<BreakerConfig>,
     /// A budget of its own, beside the integration's.

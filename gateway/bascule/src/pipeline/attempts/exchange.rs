@@ -5,7 +5,7 @@ use super::super::{
     auth::authenticate,
     call::Fetch,
     classify::{judge, judge_error, timeout_kind},
-    decode::decode,
+    decode::{DecodeError, decode},
     held::{Held, hold},
     phases,
     quota::Quota,
@@ -18,16 +18,20 @@ use crate::{
     upstream::{Exchange, Head, SendError, SendErrorKind},
 };
 use bascule_plugin_host::{AuthPatch, HostBody, Phase, PluginError};
+use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
     header::{CONTENT_LENGTH, CONTENT_TYPE, HOST},
 };
 use http_body::Body;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Full};
 use tokio::time::{Instant, timeout_at};
 
 /// Largest answer that is held for a plugin, in octets (`plugins.md`); a larger one streams past it.
 const PLUGIN_BODY_MAX: u64 = 10 * 1024 * 1024;
+
+/// Largest body of a failed answer that is taken whole, in octets.
+const FAILED_BODY_MAX: u64 = 64 * 1024;
 
 /// What one attempt came to.
 pub(super) struct Attempt {
@@ -39,6 +43,8 @@ pub(super) struct Attempt {
     /// Whether the provider may have seen the request.
     pub(super) sent: bool,
     pub(super) timed_out: bool,
+    /// Whether a plugin judged it.
+    pub(super) by_plugin: bool,
     pub(super) answer: Result<Received, Box<Failure>>,
 }
 
@@ -58,26 +64,29 @@ impl Received {
             body: self.body,
             source: Source::Upstream,
             stored: false,
+            hit: None,
         }
     }
 }
 
-/// Makes one attempt. `timeouts` is how many of the call's attempts timed out before.
+/// Makes one attempt, the call's `number`th. `timeouts` is how many of the call's attempts timed out before.
 ///
 /// # Errors
 /// When the request could not be signed or no token could be had: nothing was sent.
 pub(super) async fn attempt(
     fetch: &Fetch,
     outbound: &mut Outbound,
+    number: u32,
     timeouts: u32,
 ) -> Result<Attempt, Box<Failure>> {
-    let number = fetch.progress.totals().attempts + 1;
+    let mut counted = false;
     let mut may_repeat = outbound.body.replayable() && super::is_safe(fetch, outbound);
     loop {
         let base = outbound.endpoint.base();
         let url = || fetch.services.telemetry.redactor().url(&shown_url(outbound));
         let span = fetch.progress.attempt_span(number - 1, &outbound.method, url, &base.host, base.port);
-        let (wire, used) = match sign(fetch, outbound, number, span.as_ref()).await {
+        let deadline = deadline(fetch, timeouts);
+        let (wire, used) = match sign(fetch, outbound, number, span.as_ref(), deadline).await {
             Ok(signed) => signed,
             Err(failure) => {
                 end(span, None, Some(failure.error_type));
@@ -86,10 +95,9 @@ pub(super) async fn attempt(
         };
         let Some(body) = outbound.body.take() else { return Err(bug("a one-shot body was used twice")) };
         let request = wire.into_request(body)?;
-        if fetch.progress.totals().attempts < number {
+        if !std::mem::replace(&mut counted, true) {
             fetch.progress.attempt();
         }
-        let deadline = deadline(fetch, timeouts);
         let begun = Instant::now();
         let sent = fetch
             .integration
@@ -103,7 +111,8 @@ pub(super) async fn attempt(
                 may_repeat = false;
             }
             sent => {
-                let attempt = receive(fetch, number, sent, used, deadline).await;
+                let bodiless = outbound.method == Method::HEAD;
+                let attempt = receive(fetch, number, bodiless, sent, used, deadline).await;
                 fetch.progress.add_upstream(begun.elapsed());
                 let error_type = (attempt.outcome != Outcome::Success).then(|| attempt.outcome.as_str());
                 end(span, attempt.status, error_type);
@@ -125,17 +134,27 @@ async fn sign(
     outbound: &Outbound,
     number: u32,
     span: Option<&AttemptSpan>,
+    deadline: Option<(Instant, TimeoutKind)>,
 ) -> Result<(Wire, Option<Secret>), Box<Failure>> {
     let phases = &fetch.operation.phases;
-    let identity =
-        !phases.response_mappers.is_empty() || phases.classifier.is_some() || fetch.store_as.is_some();
+    let read = !phases.response_mappers.is_empty() || !phases.error_mappers.is_empty();
+    let identity = read || phases.classifier.is_some() || fetch.store_as.is_some();
     let mut wire = Wire::new(outbound, identity, idempotency(fetch))?;
     if let Some(span) = span {
         span.inject(&mut wire.headers);
     }
-    let used = authenticate(fetch, &mut wire).await?;
-    let Some(signer) = &phases.signer else { return Ok((wire, used)) };
-    let head = phases::request_head(&wire.method, &wire.path, wire.query.as_deref(), &wire.headers);
+    // What the signer is shown holds no credentials: built-in ones are put on after it has looked.
+    let shown = phases
+        .signer
+        .as_ref()
+        .map(|_| phases::request_head(&wire.method, &wire.path, wire.query.as_deref(), &wire.headers));
+    let used = match deadline {
+        None => authenticate(fetch, outbound, &mut wire).await?,
+        Some((at, kind)) => timeout_at(at, authenticate(fetch, outbound, &mut wire))
+            .await
+            .map_err(|_| Failure::timeout(kind))??,
+    };
+    let (Some(signer), Some(head)) = (&phases.signer, shown) else { return Ok((wire, used)) };
     let context = phases::context(fetch, number, idempotency(fetch).map(|(_, value)| value));
     let body = match &outbound.body {
         OutboundBody::Held(octets) => HostBody::bytes(octets.clone()),
@@ -200,6 +219,7 @@ fn deadline(fetch: &Fetch, timeouts: u32) -> Option<(Instant, TimeoutKind)> {
 async fn receive(
     fetch: &Fetch,
     number: u32,
+    bodiless: bool,
     sent: Result<(Head, Exchange), SendError>,
     used: Option<Secret>,
     deadline: Option<(Instant, TimeoutKind)>,
@@ -209,15 +229,16 @@ async fn receive(
         Err(error) => return failed(fetch, &error),
     };
     strip_hop_by_hop(&mut head.headers);
-    // An answer to HEAD has no octets whatever its Content-Length says; nobody must wait for them.
-    let mut body = if exchange.is_end_stream() {
-        Payload::Full(bytes::Bytes::new())
+    // Nobody must wait for octets that do not come, whatever Content-Length says.
+    let none = bodiless || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let mut body = if none || exchange.is_end_stream() {
+        Payload::Full(Bytes::new())
     } else {
         Payload::Stream(exchange.boxed())
     };
     let phases = &fetch.operation.phases;
     if phases.classifier.as_ref().is_some_and(|classifier| classifier.reads_bodies) {
-        body = match readable(body, &mut head.headers, deadline).await {
+        body = match readable(body, head.status, &mut head.headers, PLUGIN_BODY_MAX, deadline).await {
             Ok(body) => body,
             Err(error) => return failed(fetch, &error),
         };
@@ -239,8 +260,12 @@ async fn receive(
     }
     let whole = match wanted(fetch, judgement.outcome, &head.headers) {
         Wanted::Stream => Ok(body),
-        Wanted::ForPlugin => readable(body, &mut head.headers, deadline).await,
-        Wanted::ForCache => held(body, fetch.services.cache.max_entry(), deadline).await,
+        // Small ones are taken whole, so that the connection is free for the next attempt.
+        Wanted::IfSmall => held(body, FAILED_BODY_MAX, deadline).await,
+        Wanted::ForPlugin => readable(body, head.status, &mut head.headers, PLUGIN_BODY_MAX, deadline).await,
+        Wanted::ForCache => {
+            readable(body, head.status, &mut head.headers, fetch.services.cache.max_entry(), deadline).await
+        }
     };
     body = match whole {
         Ok(body) => body,
@@ -253,6 +278,7 @@ async fn receive(
         status: Some(head.status),
         sent: true,
         timed_out: false,
+        by_plugin: judgement.by_plugin,
         answer: Ok(Received { status: head.status, headers: head.headers, body }),
     }
 }
@@ -260,6 +286,7 @@ async fn receive(
 /// In which form a later stage wants the body.
 enum Wanted {
     Stream,
+    IfSmall,
     ForPlugin,
     ForCache,
 }
@@ -275,22 +302,35 @@ fn wanted(fetch: &Fetch, outcome: Outcome, headers: &HeaderMap) -> Wanted {
     match (mapped, fetch.store_as.is_some() && !events) {
         (true, _) => Wanted::ForPlugin,
         (false, true) => Wanted::ForCache,
-        (false, false) => Wanted::Stream,
+        (false, false) if outcome == Outcome::Success || events => Wanted::Stream,
+        (false, false) => Wanted::IfSmall,
     }
 }
 
-/// Holds a body and undoes its content coding, so that a plugin can read it.
+/// Holds a body and undoes its content coding, so that a plugin can read it and any caller can take it
+/// from the cache. What cannot be decoded here is left as it is, as something that can be had once.
 async fn readable(
     body: Payload,
+    status: StatusCode,
     headers: &mut HeaderMap,
+    limit: u64,
     deadline: Option<(Instant, TimeoutKind)>,
 ) -> Result<Payload, SendError> {
-    match held(body, PLUGIN_BODY_MAX, deadline).await? {
-        Payload::Full(mut octets) => match decode(headers, &mut octets, PLUGIN_BODY_MAX) {
-            Ok(()) => Ok(Payload::Full(octets)),
-            Err(error) => Err(SendError::sent(SendErrorKind::Protocol, error.to_string())),
-        },
-        stream => Ok(stream),
+    let mut octets = match held(body, limit, deadline).await? {
+        Payload::Full(octets) => octets,
+        larger => return Ok(larger),
+    };
+    // A part of a coded body is no coded body.
+    if status == StatusCode::PARTIAL_CONTENT {
+        return Ok(Payload::Full(octets));
+    }
+    match decode(headers, &mut octets, limit) {
+        Ok(()) => Ok(Payload::Full(octets)),
+        Err(DecodeError::Broken(error)) => Err(SendError::sent(SendErrorKind::Protocol, error.to_string())),
+        Err(DecodeError::Unknown(_) | DecodeError::TooLarge) => {
+            let once = Full::new(octets).map_err(|never| match never {});
+            Ok(Payload::Stream(once.boxed()))
+        }
     }
 }
 
@@ -324,13 +364,16 @@ fn failed(fetch: &Fetch, error: &SendError) -> Attempt {
     }
     super::remember(fetch, error.message.to_string());
     tracing::debug!(operation = %fetch.operation.full_name, kind = error.kind.as_str(), %error, "an attempt failed");
+    // The caller's own impatience says nothing about the provider.
+    let impatient = timeout == Some(TimeoutKind::Whole) && fetch.cap.is_expired(fetch.services.now());
     Attempt {
-        outcome: judge_error(error),
+        outcome: if impatient { Outcome::Cancelled } else { judge_error(error) },
         breaker_failure: None,
         quota: None,
         status: None,
         sent: error.sent,
         timed_out: timeout.is_some(),
+        by_plugin: false,
         answer: Err(Failure::send(error)),
     }
 }

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 /// What has moved over a connection, seen from outside of it.
-pub(super) struct Traffic {
+pub struct Traffic {
     opened: Instant,
     /// Milliseconds from `opened` to the last octet in either direction.
     last_ms: AtomicU64,
@@ -36,12 +36,12 @@ impl Traffic {
     }
 
     /// When the last octet moved.
-    pub(super) fn last(&self) -> Instant {
+    pub fn last(&self) -> Instant {
         self.opened + Duration::from_millis(self.last_ms.load(Ordering::Relaxed))
     }
 
     /// Octets read so far.
-    pub(super) fn read(&self) -> u64 {
+    pub fn read(&self) -> u64 {
         self.read.load(Ordering::Relaxed)
     }
 }
@@ -49,19 +49,34 @@ impl Traffic {
 /// Ends with [`io::ErrorKind::TimedOut`] when no octet could be written for `limit`. The clock runs
 /// only while a write is pending, so idle pooled connections are not touched; reads are not limited
 /// here, because silence means different things before, in and after an answer.
-pub(super) struct StallGuard<S> {
+pub struct StallGuard<S> {
     stream: S,
     limit: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
+    /// Runs until the peer has said something.
+    silent: Option<Pin<Box<Sleep>>>,
     traffic: Arc<Traffic>,
 }
 
+/// What a peer must have sent before it counts as having said something: the length of the HTTP/2
+/// preface, which servers wait for without a clock of their own.
+const FIRST_OCTETS: u64 = 24;
+
 impl<S> StallGuard<S> {
-    pub(super) fn new(stream: S, limit: Duration) -> Self {
-        Self { stream, limit, stalled: None, traffic: Traffic::new() }
+    /// Guards a stream against writes that stall for `limit`.
+    pub fn new(stream: S, limit: Duration) -> Self {
+        Self { stream, limit, stalled: None, silent: None, traffic: Traffic::new() }
     }
 
-    pub(super) fn traffic(&self) -> Arc<Traffic> {
+    /// Also ends with [`io::ErrorKind::TimedOut`] when the peer does not begin to speak within `limit`.
+    #[must_use]
+    pub fn expecting_words_within(mut self, limit: Duration) -> Self {
+        self.silent = Some(Box::pin(sleep(limit)));
+        self
+    }
+
+    /// What has moved, for a view from outside.
+    pub fn traffic(&self) -> Arc<Traffic> {
         Arc::clone(&self.traffic)
     }
 
@@ -92,7 +107,16 @@ impl<S: AsyncRead + Unpin> AsyncRead for StallGuard<S> {
         let octets = buf.filled().len().saturating_sub(before);
         if octets > 0 {
             self.traffic.moved();
-            self.traffic.read.fetch_add(octets as u64, Ordering::Relaxed);
+            let total = self.traffic.read.fetch_add(octets as u64, Ordering::Relaxed) + octets as u64;
+            if total >= FIRST_OCTETS {
+                self.silent = None;
+            }
+        }
+        if read.is_pending()
+            && let Some(silent) = &mut self.silent
+            && silent.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         read
     }
@@ -156,6 +180,23 @@ mod tests {
         guarded.write_all(&[0; 64]).await.unwrap();
         drop(guarded);
         assert_eq!(reader.await.unwrap(), 64);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_says_nothing_is_let_go_and_one_that_spoke_is_not() {
+        let (near, mut far) = tokio::io::duplex(64);
+        let mut guarded =
+            StallGuard::new(near, Duration::from_secs(3)).expecting_words_within(Duration::from_secs(1));
+        far.write_all(b"PRI").await.unwrap();
+        let error = guarded.read_exact(&mut [0; 24]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        let (near, mut far) = tokio::io::duplex(64);
+        let mut guarded =
+            StallGuard::new(near, Duration::from_secs(3)).expecting_words_within(Duration::from_secs(1));
+        far.write_all(&[b'x'; 24]).await.unwrap();
+        guarded.read_exact(&mut [0; 24]).await.unwrap();
+        let later = tokio::time::timeout(Duration::from_secs(60), guarded.read_u8()).await;
+        assert!(later.is_err(), "an idle connection is kept");
     }
 
     #[tokio::test]

@@ -1,0 +1,5 @@
+//! What both ways of the network share: streams that notice when nothing moves.
+
+mod stall;
+
+pub use stall::{StallGuard, Traffic};
