@@ -73,7 +73,8 @@ async fn action(gateway: &Gateway, action: &str) {
 #[tokio::test]
 async fn status_has_exactly_the_promised_shape() {
     let (provider, _) = switched(200).await;
-    let gateway = Gateway::start(&[("shop", &shop(&provider.url())), ("other", &shop(&provider.url()))]).await;
+    let gateway =
+        Gateway::start(&[("shop", &shop(&provider.url())), ("other", &shop(&provider.url()))]).await;
     gateway.call("shop", "get", json!({})).await;
     let answer = gateway.admin().get("/integrations/status").await;
     assert_eq!((answer.status.as_u16(), answer.header("content-type")), (200, "application/json"));
@@ -92,8 +93,18 @@ async fn health_has_exactly_the_promised_shape() {
     assert_eq!(
         keys(&fresh),
         [
-            "name", "status", "circuit_state", "latency_p50", "latency_p99", "success_rate", "last_error",
-            "retry_phase", "next_probe_at", "rate_limit_remaining", "in_flight", "plugins"
+            "name",
+            "status",
+            "circuit_state",
+            "latency_p50",
+            "latency_p99",
+            "success_rate",
+            "last_error",
+            "retry_phase",
+            "next_probe_at",
+            "rate_limit_remaining",
+            "in_flight",
+            "plugins"
         ]
     );
     assert_eq!((&fresh["name"], &fresh["status"]), (&json!("shop"), &json!("healthy")));
@@ -124,7 +135,11 @@ async fn an_integration_is_degraded_above_ten_percent_errors_and_unhealthy_when_
     switch.store(500, Ordering::Relaxed);
     gateway.call("shop", "get", json!({})).await;
     let row = status_of(&gateway, "shop").await;
-    assert_eq!((&row["status"], &row["error_rate"]), (&json!("healthy"), &json!(0.1)), "10 % is not over 10 %");
+    assert_eq!(
+        (&row["status"], &row["error_rate"]),
+        (&json!("healthy"), &json!(0.1)),
+        "10 % is not over 10 %"
+    );
     gateway.call("shop", "get", json!({})).await;
     let row = status_of(&gateway, "shop").await;
     assert_eq!((&row["status"], &row["circuit_state"]), (&json!("unhealthy"), &json!("open")));
@@ -134,7 +149,11 @@ async fn an_integration_is_degraded_above_ten_percent_errors_and_unhealthy_when_
     assert!(open["next_probe_at"].is_string(), "{open}");
     action(&gateway, "reset").await;
     let row = status_of(&gateway, "shop").await;
-    assert_eq!((&row["status"], &row["circuit_state"]), (&json!("degraded"), &json!("closed")), "18 % errors");
+    assert_eq!(
+        (&row["status"], &row["circuit_state"]),
+        (&json!("degraded"), &json!("closed")),
+        "18 % errors"
+    );
 }
 
 #[tokio::test]
@@ -216,7 +235,9 @@ async fn the_cache_is_purged_whole_or_by_operation() {
         gateway.call("other", "get", json!({"n": 1})).await;
     };
     warm().await;
-    let purge = async |query: &str| gateway.admin().send(Method::DELETE, &format!("/integrations/shop/cache{query}"), "").await;
+    let purge = async |query: &str| {
+        gateway.admin().send(Method::DELETE, &format!("/integrations/shop/cache{query}"), "").await
+    };
     assert_eq!(purge("?operation=get").await.status, 204);
     assert_eq!(source(&gateway, "kept", 1).await, "cache");
     assert_eq!(source(&gateway, "get", 1).await, "upstream");
@@ -295,7 +316,8 @@ async fn what_does_not_exist_is_told_as_a_problem() {
 #[tokio::test]
 async fn the_last_error_names_the_failure_and_not_the_address_of_anything_secret() {
     let raw = RawProvider::saying(b"").await;
-    let text = shop(&raw.url()).replace("[retry]", "[auth]\ntype = \"bearer\"\ntoken = \"t0ken-0f-the-shop\"\n[retry]");
+    let text = shop(&raw.url())
+        .replace("[retry]", "[auth]\ntype = \"bearer\"\ntoken = \"t0ken-0f-the-shop\"\n[retry]");
     let gateway = Gateway::start(&[("shop", &text)]).await;
     assert_eq!(gateway.call("shop", "get", json!({})).await.status, 502);
     let error = health(&gateway).await["last_error"].as_str().unwrap().to_owned();

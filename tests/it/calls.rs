@@ -117,6 +117,6 @@ async fn unknown_names_and_methods_are_told_apart() {
     );
     assert_eq!(
         problem(Method::DELETE, "/v1/weather/current").await,
-        (405, "method-not-allowed".into(), "GET, POST".into())
+        (405, "method-not-allowed".into(), "GET, HEAD, POST".into())
     );
 }

@@ -5,17 +5,28 @@
 
 mod support;
 
-mod calls;
 mod admin;
+mod auth;
+mod cache;
+mod calls;
 mod cli;
 mod config_errors;
+mod fallback;
+mod limits;
 mod metrics;
 mod mission;
 mod plugin_faults;
 mod plugin_sandbox;
 mod plugins;
 mod plugins_shipped;
+mod proxy;
+mod rate_limit;
 mod reload;
+mod resilience;
+mod retry;
 mod secrets;
 mod sigv4_vectors;
+mod streaming;
 mod telemetry;
+mod timeouts;
+mod upstream_faults;

@@ -118,26 +118,47 @@ async fn every_metric_has_its_name_kind_labels_and_right_value() {
     ] {
         assert_eq!(requests(endpoint, status), count, "{endpoint} {status}");
     }
-    assert_eq!(metrics.sum("integration_requests_total", &[]), 11.0, "one observation per call, none for no operation");
+    assert_eq!(
+        metrics.sum("integration_requests_total", &[]),
+        11.0,
+        "one observation per call, none for no operation"
+    );
     let of = |name: &str, labels: &[(&str, &str)]| metrics.value(name, labels);
     let down = [("service", "shop"), ("endpoint", "down")];
     assert_eq!(of("integration_retries_total", &down), 2.0);
     assert_eq!(of("integration_request_duration_seconds_count", &down), 3.0);
     assert!(of("integration_request_duration_seconds_sum", &[("endpoint", "slow")]) >= 0.1, "in seconds");
-    assert_eq!(metrics.sum("integration_errors_total", &down), 3.0, "answered by the ladder, errors all the same");
-    assert_eq!(of("integration_errors_total", &[("endpoint", "slow"), ("error_type", "upstream-timeout")]), 1.0);
+    assert_eq!(
+        metrics.sum("integration_errors_total", &down),
+        3.0,
+        "answered by the ladder, errors all the same"
+    );
+    assert_eq!(
+        of("integration_errors_total", &[("endpoint", "slow"), ("error_type", "upstream-timeout")]),
+        1.0
+    );
     assert_eq!(of("integration_errors_total", &[("endpoint", "down"), ("error_type", "circuit-open")]), 1.0);
     assert_eq!(metrics.sum("integration_errors_total", &[("endpoint", "ok")]), 1.0, "the 422");
     assert_eq!(of("circuit_breaker_state", &[("service", "shop")]), 1.0);
     assert_eq!(of("circuit_breaker_failures_total", &[("service", "shop")]), 2.0);
     assert_eq!(of("circuit_breaker_state_changes_total", &[("from", "closed"), ("to", "open")]), 1.0);
-    let cache = |result| of("cache_requests_total", &[("service", "shop"), ("endpoint", "ok"), ("result", result)]);
+    let cache =
+        |result| of("cache_requests_total", &[("service", "shop"), ("endpoint", "ok"), ("result", result)]);
     assert_eq!((cache("hit"), cache("miss")), (1.0, 2.0));
-    assert_eq!(metrics.sum("fallback_total", &[("service", "shop"), ("endpoint", "down"), ("rung", "default")]), 3.0);
+    assert_eq!(
+        metrics.sum("fallback_total", &[("service", "shop"), ("endpoint", "down"), ("rung", "default")]),
+        3.0
+    );
     assert!(of("rate_limit_decisions_total", &[("service", "shop"), ("result", "allowed")]) >= 9.0);
     assert_eq!(of("timeouts_total", &[("service", "shop"), ("endpoint", "slow"), ("kind", "whole")]), 1.0);
-    assert_eq!(of("plugin_failures_total", &[("plugin", "faulty"), ("hook", "request-mapper"), ("kind", "fault")]), 1.0);
-    assert_eq!(of("plugin_call_duration_seconds_count", &[("plugin", "faulty"), ("hook", "request-mapper")]), 1.0);
+    assert_eq!(
+        of("plugin_failures_total", &[("plugin", "faulty"), ("hook", "request-mapper"), ("kind", "fault")]),
+        1.0
+    );
+    assert_eq!(
+        of("plugin_call_duration_seconds_count", &[("plugin", "faulty"), ("hook", "request-mapper")]),
+        1.0
+    );
 }
 
 #[tokio::test]
@@ -156,7 +177,8 @@ async fn the_gauge_follows_the_circuit() {
         let gateway = Gateway::start(&[("shop", &text)]).await;
         (provider, gateway)
     };
-    let state = async || Metrics::of(&gateway.admin()).await.value("circuit_breaker_state", &[("service", "shop")]);
+    let state =
+        async || Metrics::of(&gateway.admin()).await.value("circuit_breaker_state", &[("service", "shop")]);
     assert_eq!(state().await, 0.0);
     for _ in 0..2 {
         gateway.call("shop", "get", json!({})).await;
@@ -189,6 +211,7 @@ async fn labels_are_names_of_the_configuration_only() {
     }
     let metrics = Metrics::of(&gateway.admin()).await;
     assert!(!metrics.text().contains("unknown") && !metrics.text().contains("path1"), "{}", metrics.text());
-    let series = metrics.text().lines().filter(|line| line.starts_with("integration_requests_total{")).count();
+    let series =
+        metrics.text().lines().filter(|line| line.starts_with("integration_requests_total{")).count();
     assert_eq!(series, 2);
 }

@@ -2,7 +2,7 @@
 
 use crate::support::{
     Gateway, Metrics, Provider, guest, reply,
-    wat::{CLASSIFY, Image, MAP_ERROR, MAP_RESPONSE, SIGN, write_guest, write_trapping, RUNTIME},
+    wat::{CLASSIFY, Image, MAP_ERROR, MAP_RESPONSE, RUNTIME, SIGN, write_guest, write_trapping},
 };
 use serde_json::{Value, json};
 
@@ -73,7 +73,10 @@ async fn a_request_mappers_fault_becomes_a_status_by_its_kind() {
             assert_eq!((answer.status.as_u16(), answer.problem().as_str()), (status, code), "{kind}");
             let problem = answer.json();
             assert_eq!(problem["status"], status, "{kind}");
-            assert_eq!((&problem["code"], &problem["detail"]), (&json!("as-asked"), &json!("a fault was asked for")));
+            assert_eq!(
+                (&problem["code"], &problem["detail"]),
+                (&json!("as-asked"), &json!("a fault was asked for"))
+            );
             assert_eq!(problem["details"], json!({"phase": "request-mapper"}));
             assert_eq!(problem["retry_after_ms"], 1500);
             assert_eq!(answer.header("retry-after"), "2", "rounded up");
@@ -185,7 +188,8 @@ async fn an_error_mappers_fault_is_what_the_caller_reads() {
 
 #[tokio::test]
 async fn an_error_mapper_that_traps_leaves_the_providers_answer() {
-    let provider = Provider::new(|_| reply(422, &[("content-type", "application/json")], r#"{"e":"bad"}"#)).await;
+    let provider =
+        Provider::new(|_| reply(422, &[("content-type", "application/json")], r#"{"e":"bad"}"#)).await;
     let folder = tempfile::tempdir().unwrap();
     write_trapping(folder.path(), "trapping", "error-mapper", MAP_ERROR);
     let text = with_file(&provider.url(), folder.path(), "trapping");

@@ -34,8 +34,11 @@ cache = "10m"
     )
 }
 
-const GUESTS: [(&str, &str, &str); 3] =
-    [("loop", "plugin-timeout", "cpu"), ("hog", "plugin-out-of-memory", "memory"), ("trap", "plugin-trapped", "trap")];
+const GUESTS: [(&str, &str, &str); 3] = [
+    ("loop", "plugin-timeout", "cpu"),
+    ("hog", "plugin-out-of-memory", "memory"),
+    ("trap", "plugin-trapped", "trap"),
+];
 
 #[tokio::test]
 async fn each_limit_has_its_code_and_moves_nothing_of_the_providers() {
@@ -93,9 +96,8 @@ async fn hammer(client: Client, path: String, stop: Arc<AtomicBool>) -> (usize, 
 async fn a_good_integration_does_not_notice_bad_ones() {
     let provider = Provider::new(|_| reply(200, &[], "{}")).await;
     // Plugin breakers end a guest's misdeeds after five; many copies of them keep it going.
-    let names: Vec<(String, &str)> = (0..6)
-        .flat_map(|copy| GUESTS.map(|(name, ..)| (format!("{name}{copy}"), name)))
-        .collect();
+    let names: Vec<(String, &str)> =
+        (0..6).flat_map(|copy| GUESTS.map(|(name, ..)| (format!("{name}{copy}"), name))).collect();
     let texts: Vec<(String, String)> =
         names.iter().map(|(copy, name)| (copy.clone(), naughty(&provider.url(), name))).collect();
     let good = format!(

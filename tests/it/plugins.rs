@@ -204,7 +204,10 @@ async fn through_the_proxy_only_signer_and_classifier_run() {
     let answer = gateway.data().get("/proxy/shop/things/7?a=1").await;
     assert_eq!((answer.status.as_u16(), answer.text().as_str()), (200, r#"{"n":1}"#));
     let seen = provider.last();
-    assert_eq!((seen.target.as_str(), seen.header("x-echo"), seen.header("x-signed")), ("/things/7?a=1", "", "1"));
+    assert_eq!(
+        (seen.target.as_str(), seen.header("x-echo"), seen.header("x-signed")),
+        ("/things/7?a=1", "", "1")
+    );
 }
 
 #[tokio::test]
@@ -221,8 +224,11 @@ async fn a_plugin_that_names_the_proxy_maps_there_too() {
 fn answering(folder: &std::path::Path) {
     let mut image = Image::new();
     let body = image.text(r#"{"from":"plugin"}"#);
-    let headers =
-        image.headers(&[("Content-Type", "application/json"), ("Connection", "close"), ("bascule-source", "me")]);
+    let headers = image.headers(&[
+        ("Content-Type", "application/json"),
+        ("Connection", "close"),
+        ("bascule-source", "me"),
+    ]);
     // ok(answer({ status, headers, some(body) })); the body's handle is put in when the guest runs.
     let answer = image.words(&[0, 1, 203, headers[0], headers[1], 1, 0]);
     let module = format!(

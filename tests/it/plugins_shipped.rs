@@ -44,12 +44,15 @@ async fn circuit(gateway: &Gateway, name: &str) -> String {
 async fn github_gives_small_stable_answers() {
     let provider = Provider::new(|request| match request.method {
         Method::POST => reply(201, &[], r#"{"number":7,"title":"T","state":"open","html_url":"u","id":1}"#),
-        _ => reply(200, &[], r#"{"login":"octocat","id":1,"name":"Mona","public_repos":8,"followers":9,"html_url":"h"}"#),
+        _ => reply(
+            200,
+            &[],
+            r#"{"login":"octocat","id":1,"name":"Mona","public_repos":8,"followers":9,"html_url":"h"}"#,
+        ),
     })
     .await;
     let gateway = Gateway::start(&[("github", &github(&provider.url()))]).await;
-    let expected =
-        json!({"login": "octocat", "name": "Mona", "public_repos": 8, "followers": 9, "url": "h"});
+    let expected = json!({"login": "octocat", "name": "Mona", "public_repos": 8, "followers": 9, "url": "h"});
     assert_eq!(user(&gateway).await, (200, expected));
     assert_eq!(provider.last().header("authorization"), "Bearer t0ken");
     let issue = json!({"owner": "o", "repo": "r", "title": "T"});
@@ -66,7 +69,8 @@ async fn a_spent_github_quota_holds_the_limiter_and_leaves_the_circuit_alone() {
     let reset = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap() + Duration::from_secs(600);
     let reset = reset.as_secs().to_string();
     let provider = Provider::new(move |_| {
-        let headers = [("x-ratelimit-remaining", "0"), ("x-ratelimit-limit", "60"), ("x-ratelimit-reset", &*reset)];
+        let headers =
+            [("x-ratelimit-remaining", "0"), ("x-ratelimit-limit", "60"), ("x-ratelimit-reset", &*reset)];
         reply(403, &headers, r#"{"message":"API rate limit exceeded"}"#)
     })
     .await;
@@ -211,7 +215,10 @@ async fn s3_uploads_are_signed_with_their_hash_when_small_and_unsigned_when_stre
     let answer = gateway.data().send(Method::PUT, put, "hello").await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     let seen = provider.last();
-    assert_eq!((seen.method.as_str(), seen.target.as_str(), &*seen.body), ("PUT", "/b/dir/a%20b.txt", &b"hello"[..]));
+    assert_eq!(
+        (seen.method.as_str(), seen.target.as_str(), &*seen.body),
+        ("PUT", "/b/dir/a%20b.txt", &b"hello"[..])
+    );
     assert_eq!(seen.header("x-amz-content-sha256"), PluginHost::digest_of(b"hello"));
     let authorization = seen.header("authorization");
     assert!(authorization.starts_with("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/"), "{authorization}");

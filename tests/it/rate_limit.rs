@@ -128,7 +128,8 @@ async fn the_providers_429_holds_all_calls_for_as_long_as_it_says() {
 #[tokio::test]
 async fn a_429_without_a_time_holds_for_a_second_and_is_then_tried_again() {
     let provider = Provider::new(|request| reply(if request.number == 1 { 429 } else { 200 }, &[], "")).await;
-    let config = config(&provider.url(), "base_delay = \"1ms\"").replace("max_attempts = 1", "max_attempts = 2");
+    let config =
+        config(&provider.url(), "base_delay = \"1ms\"").replace("max_attempts = 1", "max_attempts = 2");
     let gateway = Gateway::start(&[("api", &config)]).await;
     let begun = Instant::now();
     let answer = get(&gateway).await;

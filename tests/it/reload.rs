@@ -73,7 +73,10 @@ async fn new_operations_appear_and_removed_ones_go() {
 async fn a_bad_configuration_is_refused_with_every_problem_and_the_old_one_stays() {
     let provider = Provider::new(|_| reply(200, &[], "{}")).await;
     let gateway = Gateway::start(&[("shop", &shop(&provider.url(), ""))]).await;
-    gateway.rewrite("shop", &shop(&provider.url(), "paht = \"/x\"\n[operations.more]\npath = \"/more\"\nmethod = \"FETCH IT\"\n"));
+    gateway.rewrite(
+        "shop",
+        &shop(&provider.url(), "paht = \"/x\"\n[operations.more]\npath = \"/more\"\nmethod = \"FETCH IT\"\n"),
+    );
     gateway.rewrite("new", "base_url = \"nonsense\"\n");
     let refused = reload(&gateway).await;
     assert_eq!((refused.status.as_u16(), refused.problem().as_str()), (422, "invalid-configuration"));
@@ -213,11 +216,18 @@ async fn a_plugin_file_that_changed_is_loaded_anew() {
     fs::copy(guest("echo"), &file).unwrap();
     gateway.rewrite("shop", &text);
     reloaded(&gateway, 2, &["shop"]).await;
-    assert_eq!(gateway.call("shop", "get", json!({})).await.json(), json!({"operation": "get", "echo": "{}"}));
+    assert_eq!(
+        gateway.call("shop", "get", json!({})).await.json(),
+        json!({"operation": "get", "echo": "{}"})
+    );
     fs::copy(guest("wants-random"), &file).unwrap();
     reloaded(&gateway, 3, &["shop"]).await;
     let answer = gateway.call("shop", "get", json!({})).await;
-    assert_eq!((answer.text().as_str(), answer.header("bascule-source")), ("{}", "upstream"), "another plugin, another key");
+    assert_eq!(
+        (answer.text().as_str(), answer.header("bascule-source")),
+        ("{}", "upstream"),
+        "another plugin, another key"
+    );
     assert_eq!(provider.last().header("x-random").len(), 16);
     // Rubbish is refused, and the good one goes on.
     fs::write(&file, "no plugin").unwrap();

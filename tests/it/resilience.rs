@@ -203,10 +203,8 @@ async fn a_probe_whose_caller_leaves_is_given_back() {
 
 #[tokio::test]
 async fn an_operation_may_have_its_own() {
-    let provider = Provider::new(|request| {
-        reply(if request.target == "/fragile" { 500 } else { 200 }, &[], "")
-    })
-    .await;
+    let provider =
+        Provider::new(|request| reply(if request.target == "/fragile" { 500 } else { 200 }, &[], "")).await;
     let gateway = Gateway::start(&[("api", &config(&provider.url(), "failures = 5"))]).await;
     let fragile = async || gateway.call("api", "fragile", json!({})).await;
     assert_eq!(fragile().await.status, 500);

@@ -39,9 +39,11 @@ upload = {{ path = "/upload", method = "PUT", body = "raw" }}
 
 /// Fails this often with the status, then works.
 async fn failing(times: usize, status: u16, headers: &'static [(&'static str, &'static str)]) -> Provider {
-    Provider::new(move |request| {
-        if request.number <= times { reply(status, headers, "no") } else { reply(200, &[], "yes") }
-    })
+    Provider::new(
+        move |request| {
+            if request.number <= times { reply(status, headers, "no") } else { reply(200, &[], "yes") }
+        },
+    )
     .await
 }
 
@@ -58,7 +60,8 @@ const QUICK: &str = "base_delay = \"1ms\"";
 #[tokio::test]
 async fn a_failing_call_is_tried_until_it_works() {
     let provider = failing(3, 503, &[]).await;
-    let gateway = Gateway::start(&[("api", &config(&provider.url(), "max_attempts = 4\nbase_delay = \"1ms\""))]).await;
+    let gateway =
+        Gateway::start(&[("api", &config(&provider.url(), "max_attempts = 4\nbase_delay = \"1ms\""))]).await;
     assert_eq!(attempts(&call(&gateway, "get").await), (200, "4"));
     assert_eq!(provider.count(), 4);
     let labels = [("service", "api"), ("endpoint", "get")];
@@ -97,9 +100,15 @@ async fn one_attempt_means_no_retry() {
 
 #[tokio::test]
 async fn only_what_is_safe_is_sent_twice() {
-    for (operation, made) in
-        [("put", "2"), ("delete", "2"), ("harmless", "2"), ("pay", "2"), ("post", "1"), ("patch", "1"), ("keyed", "1")]
-    {
+    for (operation, made) in [
+        ("put", "2"),
+        ("delete", "2"),
+        ("harmless", "2"),
+        ("pay", "2"),
+        ("post", "1"),
+        ("patch", "1"),
+        ("keyed", "1"),
+    ] {
         let provider = failing(1, 503, &[]).await;
         let gateway = Gateway::start(&[("api", &config(&provider.url(), QUICK))]).await;
         let answer = gateway.call("api", operation, json!({})).await;
@@ -117,7 +126,10 @@ async fn every_attempt_carries_the_whole_body() {
     let answer = gateway.data().send(Method::PUT, "/v1/api/upload", "octets").await;
     assert_eq!(answer.status, 200);
     let bodies: Vec<_> = provider.seen().into_iter().map(|request| request.body).collect();
-    assert_eq!(bodies, [&br#"{"note":"hello"}"#[..], br#"{"note":"hello"}"#, br#"{"note":"hello"}"#, b"octets"]);
+    assert_eq!(
+        bodies,
+        [&br#"{"note":"hello"}"#[..], br#"{"note":"hello"}"#, br#"{"note":"hello"}"#, b"octets"]
+    );
 }
 
 #[tokio::test]
@@ -175,7 +187,8 @@ async fn explicit_delays_are_waited_out() {
         reply(503, &[], "")
     })
     .await;
-    let gateway = Gateway::start(&[("api", &config(&provider.url(), "delays = [\"300ms\", \"100ms\"]"))]).await;
+    let gateway =
+        Gateway::start(&[("api", &config(&provider.url(), "delays = [\"300ms\", \"100ms\"]"))]).await;
     assert_eq!(attempts(&call(&gateway, "get").await), (503, "3"));
     let times = times.lock();
     assert!(times[1] - times[0] >= Duration::from_millis(300));
@@ -237,7 +250,10 @@ async fn the_time_that_failures_took_is_no_reason_against_a_retry() {
         reply(503, &[], "")
     })
     .await;
-    let config = format!("timeout = \"2500ms\"\n{}", config(&provider.url(), "max_attempts = 2\nbase_delay = \"1ms\""));
+    let config = format!(
+        "timeout = \"2500ms\"\n{}",
+        config(&provider.url(), "max_attempts = 2\nbase_delay = \"1ms\"")
+    );
     let gateway = Gateway::start(&[("api", &config)]).await;
     for _ in 0..2 {
         assert_eq!(attempts(&call(&gateway, "get").await), (503, "2"));

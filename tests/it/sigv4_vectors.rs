@@ -166,7 +166,8 @@ impl Suite {
             "query" => patch.query.last(),
             _ => patch.headers.iter().find(|(name, _)| name == "authorization"),
         };
-        let last = last.map(|(_, value)| String::from_utf8(value.bytes.to_vec()).unwrap()).unwrap_or_default();
+        let last =
+            last.map(|(_, value)| String::from_utf8(value.bytes.to_vec()).unwrap()).unwrap_or_default();
         let ours = (
             self.listener.string_to_sign.lock().take().unwrap_or_default(),
             last.rsplit('=').next().unwrap_or_default().to_owned(),

@@ -2,7 +2,10 @@
 
 use crate::support::{Gateway, Provider, Request, reply, until};
 use serde_json::json;
-use std::{collections::HashSet, time::{Duration, Instant}};
+use std::{
+    collections::HashSet,
+    time::{Duration, Instant},
+};
 
 const TRACE_ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
@@ -132,7 +135,8 @@ async fn spans_and_metrics_arrive_at_a_collector() {
     assert_eq!(client.get("/v1/shop/get").await.status, 200);
     let traces = until("spans are exported", || to(&collector, "/v1/traces").into_iter().next()).await;
     assert_eq!(traces.header("content-type"), "application/x-protobuf");
-    let id: Vec<u8> = (0..16).map(|at| u8::from_str_radix(&TRACE_ID[2 * at..2 * at + 2], 16).unwrap()).collect();
+    let id: Vec<u8> =
+        (0..16).map(|at| u8::from_str_radix(&TRACE_ID[2 * at..2 * at + 2], 16).unwrap()).collect();
     assert!(traces.body.windows(16).any(|window| window == id), "the caller's trace id");
     for text in ["bascule-under-test", "shop.get", "GET", "http.request.resend_count", "url.full", "retry"] {
         assert!(contains(&traces.body, text), "{text} is in the spans");
@@ -141,7 +145,8 @@ async fn spans_and_metrics_arrive_at_a_collector() {
     let client = gateway.data().header("traceparent", &format!("00-{}-{PARENT}-00", "ab".repeat(16)));
     assert_eq!(client.get("/v1/shop/get").await.status, 200);
     assert!(gateway.stop().await);
-    let unsampled = to(&collector, "/v1/traces").iter().any(|request| request.body.windows(16).any(|w| w == [0xab; 16]));
+    let unsampled =
+        to(&collector, "/v1/traces").iter().any(|request| request.body.windows(16).any(|w| w == [0xab; 16]));
     assert!(!unsampled);
     let metrics = to(&collector, "/v1/metrics");
     assert!(!metrics.is_empty(), "metrics are flushed on shutdown");
@@ -182,7 +187,11 @@ async fn a_collector_that_never_answers_holds_up_neither_calls_nor_the_end() {
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     let ending = Instant::now();
     assert!(gateway.stop().await);
-    assert!(ending.elapsed() < Duration::from_secs(8), "the flush is given up after 5 s: {:?}", ending.elapsed());
+    assert!(
+        ending.elapsed() < Duration::from_secs(8),
+        "the flush is given up after 5 s: {:?}",
+        ending.elapsed()
+    );
 }
 
 #[tokio::test]

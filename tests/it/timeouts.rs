@@ -139,11 +139,13 @@ async fn a_peer_that_accepts_nobody_is_a_connect_timeout() {
     let address = listener.local_addr().unwrap();
     // The queue is full once a connection no longer comes about.
     let mut queued = Vec::new();
-    while let Ok(stream) = tokio::time::timeout(Duration::from_millis(500), TcpStream::connect(address)).await {
+    while let Ok(stream) = tokio::time::timeout(Duration::from_millis(500), TcpStream::connect(address)).await
+    {
         queued.push(stream.unwrap());
     }
     let gateway =
-        Gateway::start(&[("api", &config(&format!("http://{address}"), "connect_timeout = \"300ms\""))]).await;
+        Gateway::start(&[("api", &config(&format!("http://{address}"), "connect_timeout = \"300ms\""))])
+            .await;
     assert_timed_out(&get(&gateway).await, "connect");
 }
 
@@ -225,11 +227,9 @@ async fn who_waits_for_anothers_fetch_keeps_to_its_own_time() {
 async fn the_callers_timeout_bounds_fallbacks_too() {
     let provider = silent().await;
     let limits = "fallback = [{ operation = \"other.get\" }]\nattempt_timeout = \"100ms\"";
-    let gateway = Gateway::start(&[
-        ("api", &config(&provider.url(), limits)),
-        ("other", &config(&provider.url(), "")),
-    ])
-    .await;
+    let gateway =
+        Gateway::start(&[("api", &config(&provider.url(), limits)), ("other", &config(&provider.url(), ""))])
+            .await;
     let begun = Instant::now();
     let answer = gateway.data().header("bascule-timeout", "400ms").get("/v1/api/get").await;
     assert_eq!(answer.code(), (504, "upstream-timeout".to_owned()));

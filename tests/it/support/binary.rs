@@ -86,6 +86,11 @@ impl Served {
         Self { child, data: found.0, admin: found.1, printed, readers }
     }
 
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("a running process")
+    }
+
     /// A client of the data plane.
     pub fn data(&self) -> Client {
         Client::new(self.data)

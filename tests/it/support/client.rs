@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -105,7 +105,8 @@ impl Client {
     {
         let stream = TcpStream::connect(self.address).await.expect("a listener");
         let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("HTTP/1.1");
+            // More lines than the gateway takes or gives, so that it is the gateway that refuses.
+            http1::Builder::new().max_headers(1024).handshake(TokioIo::new(stream)).await.expect("HTTP/1.1");
         tokio::spawn(connection);
         let mut request =
             Request::builder().method(method).uri(path).header("host", self.address.to_string());

@@ -28,7 +28,8 @@ impl Metrics {
     /// The label names of a metric, sorted; empty when it has no series.
     pub fn labels(&self, name: &str) -> Vec<String> {
         let Some(line) = self.series(name).next() else { return Vec::new() };
-        let inner = line.split_once('{').and_then(|(_, rest)| rest.rsplit_once('}')).map_or("", |(labels, _)| labels);
+        let inner =
+            line.split_once('{').and_then(|(_, rest)| rest.rsplit_once('}')).map_or("", |(labels, _)| labels);
         let mut names: Vec<String> =
             inner.split(',').filter_map(|pair| Some(pair.split_once('=')?.0.to_owned())).collect();
         names.sort();
@@ -61,5 +62,8 @@ fn has_all(line: &str, labels: &[(&str, &str)]) -> bool {
 }
 
 fn value(line: &str) -> f64 {
-    line.rsplit(' ').next().and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("no number: {line}"))
+    line.rsplit(' ')
+        .next()
+        .and_then(|number| number.parse().ok())
+        .unwrap_or_else(|| panic!("no number: {line}"))
 }

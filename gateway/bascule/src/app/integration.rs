@@ -59,12 +59,19 @@ pub(super) fn integration(
         .operations
         .values()
         .map(|declared| {
-            let operation =
-                declared_operation(materials, settings, declared, plugins, &breaker, before, problems);
+            let operation = declared_operation(
+                materials,
+                settings,
+                declared,
+                plugins,
+                (&breaker, &metrics),
+                before,
+                problems,
+            );
             (declared.name.clone(), Arc::new(operation))
         })
         .collect();
-    let proxy = proxy_operation(materials, settings, plugins, &breaker, problems);
+    let proxy = proxy_operation(materials, settings, plugins, (&breaker, &metrics), problems);
     LiveIntegration {
         endpoint: client.endpoint(settings.base_url.clone()),
         endpoints: settings
@@ -84,6 +91,8 @@ pub(super) fn integration(
             _ => Arc::new(RetryBudget::new(settings.retry.budget.clone())),
         },
         health: before.map_or_else(|| Arc::new(HealthStats::new()), |before| Arc::clone(&before.health)),
+        attempt_times: before
+            .map_or_else(|| Arc::new(HealthStats::new()), |before| Arc::clone(&before.attempt_times)),
         last_error: before.map_or_else(Arc::default, |before| Arc::clone(&before.last_error)),
         operations,
         plugins: plugins.iter().map(|loaded| Arc::clone(&loaded.plugin)).collect(),
@@ -135,21 +144,19 @@ fn declared_operation(
     settings: &config::Integration,
     declared: &Arc<config::Operation>,
     plugins: &[Loaded<'_>],
-    breaker: &Arc<Breaker>,
+    (breaker, metrics): (&Arc<Breaker>, &Arc<IntegrationMetrics>),
     before: Option<&LiveIntegration>,
     problems: &mut Problems,
 ) -> LiveOperation {
     let integration = settings.name.as_str();
     let full_name: Arc<str> = format!("{integration}.{}", declared.name).into();
     let before = before.and_then(|before| before.operations.get(&declared.name));
-    let breaker = match &declared.breaker {
-        None => Arc::clone(breaker),
+    let (breaker, breaker_metrics) = match &declared.breaker {
+        None => (Arc::clone(breaker), Arc::clone(metrics)),
         Some(config) => {
+            let metrics = materials.telemetry.integration(&full_name);
             let kept = before.map(|before| &before.breaker).filter(|kept| kept.config() == config);
-            kept.map_or_else(
-                || new_breaker(&full_name, config, &materials.telemetry.integration(&full_name)),
-                Arc::clone,
-            )
+            (kept.map_or_else(|| new_breaker(&full_name, config, &metrics), Arc::clone), metrics)
         }
     };
     LiveOperation {
@@ -169,6 +176,7 @@ fn declared_operation(
             forward_headers: declared.forward_headers.clone(),
         },
         breaker,
+        breaker_metrics,
         limiter: declared.rate_limit.as_ref().map(|limit| {
             let kept = before.filter(|before| {
                 before.declared.as_ref().is_some_and(|old| old.rate_limit.as_ref() == Some(limit))
@@ -188,7 +196,7 @@ fn proxy_operation(
     materials: &Materials<'_>,
     settings: &config::Integration,
     plugins: &[Loaded<'_>],
-    breaker: &Arc<Breaker>,
+    (breaker, metrics): (&Arc<Breaker>, &Arc<IntegrationMetrics>),
     problems: &mut Problems,
 ) -> LiveOperation {
     let integration = settings.name.as_str();
@@ -211,6 +219,7 @@ fn proxy_operation(
             forward_headers: Vec::new(),
         },
         breaker: Arc::clone(breaker),
+        breaker_metrics: Arc::clone(metrics),
         limiter: None,
         phases: phases(plugins, &name, problems),
         scope: materials.cache.scope(integration, name.as_str()),

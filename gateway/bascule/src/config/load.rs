@@ -189,19 +189,23 @@ fn with_file<T>(
 
 fn syntax_error(source: &SourceText, error: &toml::de::Error) -> Diagnostic {
     let message = error.message().trim_end_matches('.').replace('\n', ", ");
-    let found = Diagnostic::new(&source.path, "", format!("not TOML: {message}"), "");
+    let help = "write `key = value`: texts stand in quotes, lists in brackets, tables in braces";
+    let found = Diagnostic::new(&source.path, "", format!("not TOML: {message}"), help);
     match error.span() {
         Some(span) => found.spanning(span),
         None => found,
     }
 }
 
-/// Syntax errors, and what else was found on lines that have none.
+/// Syntax errors, and what else was found on lines that have none. What the parser made up to go on stands nowhere
+/// in the text.
 fn merge(source: &SourceText, syntax: Vec<Diagnostic>, found: Vec<Diagnostic>) -> Vec<Diagnostic> {
     let line = |one: &Diagnostic| one.span.as_ref().map(|span| line_column(&source.text, span.start).0);
     let broken: BTreeSet<_> = syntax.iter().map(line).collect();
-    let kept =
-        found.into_iter().filter(|one| one.severity == Severity::Error && !broken.contains(&line(one)));
+    let written = |one: &Diagnostic| one.span.as_ref().is_none_or(|span| !span.is_empty());
+    let kept = found
+        .into_iter()
+        .filter(|one| one.severity == Severity::Error && written(one) && !broken.contains(&line(one)));
     let kept: Vec<_> = kept.collect();
     syntax.into_iter().chain(kept).collect()
 }

@@ -79,8 +79,9 @@ pub(super) async fn prepare(
                 return Err(Problem::new(Code::InvalidRequest, "the path is no URL path").into());
             }
             let forwarded = proxied_headers(&parts.headers, &caller, &operation);
-            let safe = is_idempotent(&parts.method)
-                || (idempotency_key.is_some() && operation.policy.idempotency.is_some());
+            let rule = operation.policy.idempotency.as_ref();
+            let keyed = rule.is_some_and(|rule| rule.generate || idempotency_key.is_some());
+            let safe = is_idempotent(&parts.method) || keyed;
             let body = take_body(body, &parts.headers, safe, &operation).await?;
             let query = parts.uri.query().map(ToOwned::to_owned);
             (Input::Proxy(ProxyRequest { method: parts.method, path, query, body }), forwarded)

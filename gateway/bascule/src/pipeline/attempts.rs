@@ -81,7 +81,7 @@ pub(super) async fn run(fetch: &Fetch, outbound: &mut Outbound, carry: &[u8]) ->
         });
         tracing::debug!(
             operation = %fetch.operation.full_name, attempt = memory.made, outcome = outcome.as_str(),
-            status = status.map(|status| status.as_u16()), delay_ms = wait.as_millis(), "retrying"
+            status = status.map(|status| status.as_u16()), delay_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), "retrying"
         );
         tokio::time::sleep(wait).await;
         let breaker = fetch.operation.breaker.snapshot(fetch.services.now());
@@ -199,7 +199,7 @@ fn wait_by_rule(
     let remaining = fetch.deadline.remaining(now);
     let Next::Wait(wait) = policy.next(made, asked, remaining, fetch.services.unit()) else { return None };
     // An attempt that cannot finish in time only costs the provider.
-    let typical = fetch.integration.health.snapshot(now).p50.unwrap_or(Duration::ZERO);
+    let typical = fetch.integration.attempt_times.snapshot(now).p50.unwrap_or(Duration::ZERO);
     if remaining.is_some_and(|remaining| remaining < wait.saturating_add(typical)) {
         return None;
     }

@@ -3,7 +3,7 @@
 use super::{
     call::Fetch,
     failure::Failure,
-    request::{Outbound, Wire, bug},
+    request::{Outbound, QUERY, Wire, bug},
 };
 use crate::{
     config::{ApiKeyPlace, Auth},
@@ -11,7 +11,7 @@ use crate::{
 };
 use data_encoding::BASE64;
 use http::{HeaderValue, header::AUTHORIZATION};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 
 /// Puts credentials on. The token that was used is returned, so that it can be invalidated when the
 /// provider no longer takes it.
@@ -43,8 +43,8 @@ pub(super) async fn authenticate(
             if let Some(query) = &mut wire.query {
                 *query = without(query, name);
             }
-            let name = utf8_percent_encode(name, NON_ALPHANUMERIC);
-            let value = utf8_percent_encode(key.expose(), NON_ALPHANUMERIC);
+            let name = utf8_percent_encode(name, QUERY);
+            let value = utf8_percent_encode(key.expose(), QUERY);
             push_query(wire, &format!("{name}={value}"));
             Ok(None)
         }

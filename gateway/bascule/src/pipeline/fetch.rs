@@ -10,7 +10,7 @@ use super::{
     respond::{guard, map_response},
 };
 use crate::model::{Cause, Outcome};
-use bascule_resilience::{Permit, Settled};
+use bascule_resilience::{Mode, Permit, Settled};
 use std::time::Instant;
 
 /// Gets an answer. Every exit settles the breaker permit exactly once; dropping the future gives it back.
@@ -49,7 +49,9 @@ fn settle(fetch: &Fetch, permit: Permit, good: Option<bool>, begun: Instant) -> 
     match good {
         Some(true) => permit.success(now, elapsed, fetch.services.unit()),
         Some(false) => {
-            fetch.integration.metrics.breaker_failure();
+            if fetch.operation.breaker.config().mode != Mode::Off {
+                fetch.operation.breaker_metrics.breaker_failure();
+            }
             permit.failure(now, elapsed, fetch.services.unit())
         }
         None => permit.neutral(now),

@@ -79,6 +79,8 @@ pub struct LiveIntegration {
     pub budget: Arc<RetryBudget>,
     /// Success rate and latencies of the last minute.
     pub health: Arc<HealthStats>,
+    /// How long successful attempts take: no retry is begun that would have less time.
+    pub attempt_times: Arc<HealthStats>,
     /// The latest failure, for operators.
     pub last_error: Arc<Mutex<Option<String>>>,
     /// Makes exchanges.
@@ -111,6 +113,8 @@ pub struct LiveOperation {
     pub policy: Policy,
     /// The breaker that admits it.
     pub breaker: Arc<Breaker>,
+    /// Where that breaker's failures are counted: its own series when it is the operation's own.
+    pub breaker_metrics: Arc<IntegrationMetrics>,
     /// A budget of its own, beside the integration's.
     pub limiter: Option<(Arc<RateLimiter>, Duration)>,
     /// Its plugins.

@@ -123,9 +123,10 @@ async fn join(call: &mut Call, key: Key) -> Result<Answer, Box<Failure>> {
     let leads = flight.is_leader();
     let landed = match call.cap.instant() {
         None => flight.land().await,
-        Some(cap) => timeout_at(Instant::from_std(cap), flight.land())
-            .await
-            .map_err(|_| Failure::timeout(TimeoutKind::Whole))?,
+        Some(cap) => timeout_at(Instant::from_std(cap), flight.land()).await.map_err(|_| {
+            call.operation.metrics.timeout(TimeoutKind::Whole.as_str());
+            Failure::timeout(TimeoutKind::Whole)
+        })?,
     };
     match landed {
         Landed::Shared(landing) => match &*landing {

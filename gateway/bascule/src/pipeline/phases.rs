@@ -182,10 +182,14 @@ pub(super) fn signing_failure(error: &PluginError) -> Box<Failure> {
 
 /// Any failure of a response mapper: the effect upstream has happened, so it is never retried.
 pub(super) fn mapping_failure(error: &PluginError, upstream: StatusCode) -> Box<Failure> {
-    let problem = problem(error)
+    let mut problem = problem(error)
         .status(StatusCode::BAD_GATEWAY)
         .with("upstream_status", upstream.as_u16())
         .with("committed", true);
+    // "Rejected" is what 4xx are called: the caller has done nothing wrong.
+    if problem.code == Code::PluginRejected {
+        problem.code = Code::PluginFailed;
+    }
     Failure::plain(problem)
 }
 

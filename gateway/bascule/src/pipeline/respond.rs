@@ -62,11 +62,13 @@ pub(super) fn guard(
     if let Payload::Stream(body) = reply.body {
         let services = Arc::clone(&fetch.services);
         let metrics = Arc::clone(&fetch.operation.metrics);
+        let breaker_metrics = Arc::clone(&fetch.operation.breaker_metrics);
         let broke = move |error: &BodyError| {
             if let BodyError::TimedOut(kind) = error {
                 metrics.timeout(kind.as_str());
             }
             if let Some(settled) = settled {
+                breaker_metrics.breaker_failure();
                 settled.late_failure(services.now(), services.unit());
             }
         };

@@ -76,7 +76,10 @@ fn basic(table: &Reader<'_, '_>) -> Option<Auth> {
     let field = username?;
     let username = field.string()?;
     if username.contains(':') {
-        field.problem("a user name holds no `:` (RFC 7617)", "");
+        field.problem(
+            "a user name holds no `:` (RFC 7617)",
+            "what stands after the colon may belong in `password`",
+        );
         return None;
     }
     Some(Auth::Basic { username, password: password?.secret_or_empty()? })

@@ -60,7 +60,7 @@ pub(crate) fn fallback(
     }
     let items = field.as_kind(|kind| matches!(kind, Kind::List(_))).items().unwrap_or_default();
     if items.len() > LADDER_MAX {
-        field.problem(format!("a ladder has at most {LADDER_MAX} rungs"), "");
+        field.problem(format!("a ladder has at most {LADDER_MAX} rungs"), "remove the last ones");
     }
     for item in &items {
         if let Some(Rung::Default { .. }) = ladder.rungs.last() {

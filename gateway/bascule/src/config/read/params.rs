@@ -17,7 +17,12 @@ pub(crate) fn params(field: Option<Field<'_, '_>>, in_path: &[&str]) -> Vec<(Str
     let mut declared = Vec::new();
     for (name, value) in field.and_then(|field| field.entries()).unwrap_or_default() {
         if name.is_empty() || name.chars().any(char::is_control) {
-            value.ctx.problem(&value.path, &value.key_span, "not a parameter name", "");
+            value.ctx.problem(
+                &value.path,
+                &value.key_span,
+                "not a parameter name",
+                "write params.name = { … }",
+            );
             continue;
         }
         let Some(table) = value.table() else { continue };
@@ -85,7 +90,8 @@ fn parameter(table: &Reader<'_, '_>, in_path: bool) -> Option<Parameter> {
     if let Some(values) = schema.get("enum").and_then(Value::as_array)
         && !values.iter().all(|value| checks.is_valid(value))
     {
-        table.problem("enum", format!("a value does not fit the parameter (type `{}`)", word?), "");
+        let help = "write values of that type only";
+        table.problem("enum", format!("a value does not fit the parameter (type `{}`)", word?), help);
     }
     if let Some(default) = &default {
         let default = default.as_ref()?;

@@ -16,7 +16,7 @@ pub(crate) fn query(field: &Field<'_, '_>, declared: &[String]) -> Vec<QueryEntr
 
 fn entry(name: String, field: &Field<'_, '_>, declared: &[String]) -> Option<QueryEntry> {
     if name.is_empty() {
-        field.problem("a query entry has a name", "");
+        field.problem("a query entry has a name", "write query = { name = \"value\" }");
         return None;
     }
     if !field.is_string() {

@@ -130,7 +130,7 @@ impl<'c, 'i> Field<'c, 'i> {
     pub(crate) fn filled(&self) -> Option<String> {
         let text = self.string()?;
         if text.trim().is_empty() {
-            self.problem("must not be empty", "");
+            self.problem("must not be empty", "write a text, or leave the key out");
             return None;
         }
         Some(text)
@@ -167,7 +167,7 @@ impl<'c, 'i> Field<'c, 'i> {
             }
             Ok(span) => Some(span),
             Err(error @ UnitError::TooLong) => {
-                self.problem(format!("`{}` is {error}", text.written()), "");
+                self.problem(format!("`{}` is {error}", text.written()), "write a shorter one");
                 None
             }
             Err(_) => {
@@ -191,7 +191,7 @@ impl<'c, 'i> Field<'c, 'i> {
             }
             Ok(size) => Some(size),
             Err(error @ UnitError::TooLarge) => {
-                self.problem(format!("`{}` is {error}", text.written()), "");
+                self.problem(format!("`{}` is {error}", text.written()), "write a smaller one");
                 None
             }
             Err(_) => {
@@ -219,7 +219,8 @@ impl<'c, 'i> Field<'c, 'i> {
         match fitting {
             Some(0) if *min == 1 => self.zero(),
             Some(number) if (*min..=*max).contains(&number) => return Some(number),
-            _ => self.problem(format!("must lie between {min} and {max}"), ""),
+            _ => self
+                .problem(format!("must lie between {min} and {max}"), "write a whole number of that range"),
         }
         None
     }
@@ -249,7 +250,11 @@ impl<'c, 'i> Field<'c, 'i> {
         let Kind::Number { min, max } = self.kind else { return number };
         let fitting = number.filter(|number| number.is_finite() && (*min..=*max).contains(number));
         if fitting.is_none() {
-            let help = if *min == 0.0 && *max == 1.0 { "write a share: 0.25 is 25 %" } else { "" };
+            let help = if *min == 0.0 && *max == 1.0 {
+                "write a share: 0.25 is 25 %"
+            } else {
+                "write such a number"
+            };
             let range = if *max == f64::MAX {
                 "must be a finite number".to_owned()
             } else {

@@ -113,7 +113,11 @@ pub(super) async fn attempt(
             sent => {
                 let bodiless = outbound.method == Method::HEAD;
                 let attempt = receive(fetch, number, bodiless, sent, used, deadline).await;
-                fetch.progress.add_upstream(begun.elapsed());
+                let elapsed = begun.elapsed();
+                fetch.progress.add_upstream(elapsed);
+                if attempt.outcome == Outcome::Success {
+                    fetch.integration.attempt_times.record(fetch.services.now(), true, elapsed);
+                }
                 let error_type = (attempt.outcome != Outcome::Success).then(|| attempt.outcome.as_str());
                 end(span, attempt.status, error_type);
                 return Ok(attempt);
