@@ -243,7 +243,7 @@ async fn a_failed_answer_does_not_take_the_place_that_its_fallback_needs() {
         let head = read_head(&mut stream).await;
         if head.starts_with(b"GET /get") {
             // The rest of this answer never comes.
-            let _ = stream.write_all(b"HTTP/1.1 503 Down\r\ncontent-length: 4\r\n\r\n12").await;
+            let _ = stream.write_all(b"HTTP/1.1 503 Down\r\ncontent-length: 100000\r\n\r\n12").await;
             std::future::pending::<()>().await;
         }
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;

@@ -3,6 +3,16 @@
 //! Every test starts its own gateway on free ports from its own configuration, so they run in
 //! parallel and share nothing but the process.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    unreachable_pub,
+    reason = "this package is tests: a panic is how they say no"
+)]
+
 mod support;
 
 mod admin;

@@ -129,8 +129,17 @@ async fn a_signers_answer_that_breaks_the_rules_is_not_sent() {
         // field { name, plain(value) }, the rest of the variant's room is unused.
         let field = image.words(&[header[0], header[1], 0, value[0], value[1], 0, 0, 0, 0, 0, 0]);
         let patch = image.words(&[0, field, 1, 4096, 0]);
-        let module = format!("{RUNTIME} {} (func {SIGN} (i32.const {patch}))", image.segment());
-        write_guest(folder.path(), name, "export bascule:plugin/signer@0.1.0;", &module);
+        let module = format!(
+            r#"
+  (import "bascule:plugin/types@0.1.0" "[resource-drop]body" (func $drop (param i32)))
+  {RUNTIME} {}
+  (func {SIGN}
+    (if (local.get 14) (then (call $drop (local.get 15))))
+    (i32.const {patch}))"#,
+            image.segment()
+        );
+        let world = "import bascule:plugin/types@0.1.0; export bascule:plugin/signer@0.1.0;";
+        write_guest(folder.path(), name, world, &module);
         let text = with_file(&provider.url(), folder.path(), name);
         let gateway = Gateway::start(&[("shop", &text)]).await;
         let answer = gateway.call("shop", "get", json!({})).await;

@@ -43,7 +43,7 @@ const GUESTS: [(&str, &str, &str); 3] = [
 #[tokio::test]
 async fn each_limit_has_its_code_and_moves_nothing_of_the_providers() {
     let provider = Provider::new(|_| reply(200, &[], "{}")).await;
-    for (name, code, kind) in GUESTS {
+    for (sent, (name, code, kind)) in GUESTS.into_iter().enumerate() {
         let gateway = Gateway::start(&[("bad", &naughty(&provider.url(), name))]).await;
         let begun = Instant::now();
         let answer = gateway.call("bad", "loop", json!({})).await;
@@ -52,7 +52,7 @@ async fn each_limit_has_its_code_and_moves_nothing_of_the_providers() {
         assert_eq!(answer.json()["attempts"], 0);
         let text = answer.text();
         assert!(!text.contains("wasm") && !text.contains("panicked"), "no internals: {text}");
-        assert_eq!(provider.count(), 0, "{name}");
+        assert_eq!(provider.count(), sent, "{name}");
         let health = gateway.admin().get("/integrations/bad/health").await.json();
         assert_eq!((&health["circuit_state"], &health["success_rate"]), (&json!("closed"), &json!(1.0)));
         let metrics = Metrics::of(&gateway.admin()).await;
@@ -62,17 +62,14 @@ async fn each_limit_has_its_code_and_moves_nothing_of_the_providers() {
         // The next instance is a fresh one.
         assert_eq!(gateway.call("bad", "calm", json!({})).await.status, 200, "{name}");
         assert_eq!(metrics.labels("plugin_failures_total"), ["hook", "kind", "plugin"]);
-        drop(gateway);
     }
-    // One call of `calm` for each guest.
-    assert_eq!(provider.count(), 3);
 }
 
 #[tokio::test]
 async fn limits_are_configurable() {
     let provider = Provider::new(|_| reply(200, &[], "{}")).await;
     let text = naughty(&provider.url(), "loop")
-        .replace("\n[operations.loop]", "limits = { cpu = \"10s\", wall = \"20ms\" }\n[operations.loop]");
+        .replace("\n[operations.loop]", "\nlimits = { cpu = \"10s\", wall = \"20ms\" }\n[operations.loop]");
     let gateway = Gateway::start(&[("bad", &text)]).await;
     assert_eq!(gateway.call("bad", "loop", json!({})).await.problem(), "plugin-timeout");
     let metrics = Metrics::of(&gateway.admin()).await;

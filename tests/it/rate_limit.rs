@@ -219,10 +219,11 @@ async fn a_streamed_answer_keeps_its_place_to_the_end_whatever_its_status() {
             let gate = held.clone();
             async move {
                 read_head(&mut stream).await;
-                let head = format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: 4\r\n\r\n12");
+                let head =
+                    format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: 100004\r\n\r\n12");
                 let _ = stream.write_all(head.as_bytes()).await;
                 gate.pass().await;
-                let _ = stream.write_all(b"34").await;
+                let _ = stream.write_all(&[b'x'; 100_002]).await;
             }
         })
         .await;
@@ -232,7 +233,7 @@ async fn a_streamed_answer_keeps_its_place_to_the_end_whatever_its_status() {
         assert!(status.starts_with(response.status().as_str()));
         assert_eq!(get(&gateway).await.code(), (503, "overloaded".to_owned()), "{status}");
         gate.open();
-        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "1234");
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes().len(), 100_004);
         eventually("the place is free again", async || get(&gateway).await.problem() != "overloaded").await;
         assert_eq!(gateway.health("api").await["in_flight"], 0);
     }

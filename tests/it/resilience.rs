@@ -316,3 +316,19 @@ async fn a_streamed_answer_that_breaks_is_one_failure() {
     }
     assert_eq!(get(&gateway).await.code(), circuit_open());
 }
+
+#[tokio::test]
+async fn a_failed_answer_that_breaks_as_well_is_still_one_failure() {
+    let provider = RawProvider::new(|mut stream| async move {
+        read_head(&mut stream).await;
+        let _ = stream.write_all(b"HTTP/1.1 503 Down\r\ncontent-length: 100000\r\n\r\n0123456789").await;
+    })
+    .await;
+    let gateway = Gateway::start(&[("api", &config(&provider.url(), "failures = 2"))]).await;
+    let response = gateway.data().begin(Method::GET, "/v1/api/get", "").await;
+    assert_eq!(response.status(), 503);
+    assert!(http_body_util::BodyExt::collect(response.into_body()).await.is_err());
+    gateway.reaches("integration_requests_total", &[("service", "api")], 1.0).await;
+    assert_eq!(gateway.metric("circuit_breaker_failures_total", &[]).await, 1.0);
+    assert_eq!(state(&gateway).await.1, "closed");
+}

@@ -204,11 +204,8 @@ async fn no_secret_is_found_in_anything_that_is_printed() {
         shown.push_str(&answer.text());
     }
     // Problems of a new configuration quote its lines.
-    let broken = integration(
-        &url,
-        "",
-        "[auth]\ntype = \"bearer\"\ntoken = \"c4n4ry-broken\"\ntokn = \"c4n4ry-typo\"\n",
-    );
+    let broken =
+        integration(&url, "", "[auth]\ntype = \"bearer\"\ntoken = \"c4n4ry-broken\"\ntokn = \"x\"\n");
     std::fs::write(folder.path().join("integrations/literal.toml"), broken).unwrap();
     let refused = admin.send(Method::POST, "/config/reload", "").await;
     assert_eq!(refused.status, 422);

@@ -162,8 +162,8 @@ impl Breaker {
         self.change(|circuit| circuit.settle(ticket, outcome, now, elapsed, unit));
     }
 
-    fn late_failure(&self, ticket: Ticket, now: Instant, unit: f64) {
-        self.change(|circuit| circuit.late_failure(ticket, now, unit));
+    fn late_failure(&self, ticket: Ticket, now: Instant, unit: f64) -> bool {
+        self.change(|circuit| circuit.late_failure(ticket, now, unit))
     }
 
     fn give_back(&self, ticket: Ticket) {

@@ -31,7 +31,13 @@ pub(super) async fn fetch(mut fetch: Fetch) -> Result<Reply, Box<Failure>> {
     let received = match finished.result {
         Ok(received) => received,
         Err(mut failure) => {
-            failure.answer = failure.answer.map(|answer| Box::new(guard(&fetch, *answer, settled, place)));
+            // Where a ladder follows, the place is given back: its rungs may need it.
+            let policy = &fetch.operation.policy;
+            let climbs = failure.cause.is_some_and(|cause| policy.fallback_on.contains(cause));
+            if !climbs || policy.fallback.is_empty() {
+                failure.answer =
+                    failure.answer.map(|answer| Box::new(guard(&fetch, *answer, settled, place)));
+            }
             return Err(failure);
         }
     };

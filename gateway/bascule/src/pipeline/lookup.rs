@@ -209,6 +209,9 @@ async fn shared(work: Fetch, key: Key) -> Fetched<Landing, Result<Reply, Box<Fai
                     CacheRule { keep_stale: Duration::ZERO, stale_while_revalidate: Duration::ZERO, ..rule };
                 store(answer.status, &answer.headers, body, ttl, &rule);
             }
+            if failure.answer.as_ref().is_some_and(|answer| answer.headers.contains_key(SET_COOKIE)) {
+                return Fetched::Private(Err(failure));
+            }
             match failure.into_shared() {
                 Ok(shared) => Fetched::Shared(Arc::new(Landing::Failed(shared))),
                 Err(failure) => Fetched::Private(Err(failure)),

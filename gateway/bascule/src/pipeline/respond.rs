@@ -67,9 +67,8 @@ pub(super) fn guard(
             if let BodyError::TimedOut(kind) = error {
                 metrics.timeout(kind.as_str());
             }
-            if let Some(settled) = settled {
+            if settled.is_some_and(|settled| settled.late_failure(services.now(), services.unit())) {
                 breaker_metrics.breaker_failure();
-                settled.late_failure(services.now(), services.unit());
             }
         };
         reply.body = Payload::Stream(Guarded { body, broke: Some(Box::new(broke)), _place: place }.boxed());

@@ -152,18 +152,19 @@ impl Circuit {
         }
     }
 
-    /// One failure more by a call that was settled before.
-    pub(super) fn late_failure(&mut self, ticket: Ticket, now: Instant, unit: f64) {
+    /// One failure more by a call that was settled before. Says whether it was counted.
+    pub(super) fn late_failure(&mut self, ticket: Ticket, now: Instant, unit: f64) -> bool {
         let now = self.tick(now);
         if ticket.generation() != self.generation {
-            return;
+            return false;
         }
         self.last_failure = Some(now);
         match ticket.role() {
             Role::Counted => self.count(now, true, None, unit),
             Role::Probe => self.reopen(now, unit, Reason::ProbeFailed),
-            Role::Shadow | Role::Unwatched => {}
+            Role::Shadow | Role::Unwatched => return false,
         }
+        true
     }
 
     /// Takes back a probe that has nothing to report.

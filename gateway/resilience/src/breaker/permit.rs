@@ -78,10 +78,8 @@ impl Drop for Permit {
 
 impl Settled {
     /// The answer broke after its head: one failure, unless the call has counted as one, or the circuit has changed
-    /// since.
-    pub fn late_failure(self, now: Instant, unit: f64) {
-        if !self.failed && !self.ticket.is_unwatched() {
-            self.breaker.late_failure(self.ticket, now, unit);
-        }
+    /// since. Says whether it was counted.
+    pub fn late_failure(self, now: Instant, unit: f64) -> bool {
+        !self.failed && !self.ticket.is_unwatched() && self.breaker.late_failure(self.ticket, now, unit)
     }
 }

@@ -143,7 +143,7 @@ fn path(field: &Field<'_, '_>) -> Option<PathTemplate> {
     let escaped = match text.escaped() {
         Ok(escaped) => escaped,
         Err(error) => {
-            field.problem(error.to_string(), "");
+            field.problem(error.to_string(), "write the name of a parameter between the braces");
             return None;
         }
     };
