@@ -167,41 +167,6 @@ path = "/charges/{{id}}"
     );
 }
 
-/// §1.20: the gateway's own failures have their own statuses.
-#[tokio::test]
-async fn open_circuits_timeouts_and_spent_budgets_are_told_apart() {
-    let provider = Provider::slow(|request| async move {
-        if request.target == "/slow" {
-            std::future::pending::<()>().await;
-        }
-        reply(500, &[], "")
-    })
-    .await;
-    let text = |more: &str| {
-        format!(
-            "base_url = \"{}\"\ntimeout = \"100ms\"\n[retry]\nmax_attempts = 1\n{more}\n[operations.slow]\npath = \"/slow\"\n[operations.down]\npath = \"/down\"\n",
-            provider.url()
-        )
-    };
-    let gateway = Gateway::start(&[
-        ("open", &text("[circuit_breaker]\nfailures = 1")),
-        ("slow", &text("")),
-        ("spent", &text("[rate_limit]\nrequests = 1\nwindow = \"1h\"")),
-    ])
-    .await;
-    gateway.call("open", "down", json!({})).await;
-    gateway.call("spent", "down", json!({})).await;
-    for (integration, operation, status, code) in [
-        ("open", "down", 503, "circuit-open"),
-        ("slow", "slow", 504, "upstream-timeout"),
-        ("spent", "down", 429, "rate-limited"),
-    ] {
-        let answer = gateway.call(integration, operation, json!({})).await;
-        assert_eq!((answer.status.as_u16(), answer.problem().as_str()), (status, code));
-        assert_eq!(answer.header("retry-after").is_empty(), status == 504, "{code}");
-    }
-}
-
 /// §1.19: the log has method, status, duration, attempts, delays and transitions.
 #[tokio::test]
 async fn the_log_tells_what_happened_to_a_call() {
@@ -286,29 +251,6 @@ async fn every_kind_of_auth_takes_its_values_from_the_environment() {
     let gateway = Gateway::with(&Gateway::base(""), &[("query", &query)], &[("SECRET", "s3cret")]).await;
     assert_eq!(gateway.call("query", "get", json!({})).await.status, 200);
     assert_eq!(provider.last().target, "/x?appid=s3cret");
-}
-
-/// §1.13: the key is made once per call and is the same over its attempts.
-#[tokio::test]
-async fn a_generated_idempotency_key_is_stable_over_the_attempts_of_one_call() {
-    let provider =
-        Provider::new(|request| reply(if request.number % 2 == 1 { 503 } else { 200 }, &[], "{}")).await;
-    let text = format!(
-        "base_url = \"{}\"\nidempotency = {{ header = \"Idempotency-Key\", generate = true }}\n[retry]\nmax_attempts = 3\nbase_delay = \"1ms\"\n[operations.charge]\nmethod = \"POST\"\npath = \"/charges\"\nparams.amount = {{ type = \"integer\" }}\n",
-        provider.url()
-    );
-    let gateway = Gateway::start(&[("pay", &text)]).await;
-    for _ in 0..2 {
-        let answer = gateway.call("pay", "charge", json!({"amount": 5})).await;
-        assert_eq!((answer.status.as_u16(), answer.header("bascule-attempts")), (200, "2"));
-    }
-    let caller = gateway.data().header("idempotency-key", "the-callers-own");
-    assert_eq!(caller.post("/v1/pay/charge", &json!({"amount": 5})).await.status, 200);
-    let seen = provider.seen();
-    let keys: Vec<&str> = seen.iter().map(|request| request.header("idempotency-key")).collect();
-    assert_eq!(keys.len(), 6);
-    assert!(keys[0] == keys[1] && keys[2] == keys[3] && keys[0] != keys[2], "{keys:?}");
-    assert_eq!((keys[0].len(), &keys[4..]), (36, &["the-callers-own", "the-callers-own"][..]));
 }
 
 /// §1.11: objects go in and come out, signed, behind a breaker.
