@@ -12,7 +12,6 @@
     unreachable_pub,
     reason = "this package is tests: a panic is how they say no"
 )]
-#![expect(unreachable_pub, reason = "what the tests share is public to them, and nobody else links this")]
 
 mod support;
 

@@ -200,6 +200,28 @@ async fn the_gauge_follows_the_circuit() {
 }
 
 #[tokio::test]
+async fn an_operations_own_breaker_has_series_of_its_own() {
+    let provider = Provider::new(|_| reply(500, &[], "")).await;
+    let text = format!(
+        "base_url = \"{}\"\n[retry]\nmax_attempts = 1\n[operations.own]\npath = \"/x\"\n\
+         circuit_breaker = {{ failures = 1 }}\n[operations.shared]\npath = \"/x\"\n",
+        provider.url()
+    );
+    let gateway = Gateway::start(&[("shop", &text)]).await;
+    assert_eq!(gateway.call("shop", "own", json!({})).await.status, 500);
+    assert_eq!(gateway.call("shop", "own", json!({})).await.problem(), "circuit-open");
+    let metrics = Metrics::of(&gateway.admin()).await;
+    for (service, failures, state) in [("shop.own", 1.0, 1.0), ("shop", 0.0, 0.0)] {
+        let labels = [("service", service)];
+        assert_eq!(metrics.value("circuit_breaker_failures_total", &labels), failures, "{service}");
+        assert_eq!(metrics.value("circuit_breaker_state", &labels), state, "{service}");
+    }
+    assert_eq!(gateway.call("shop", "shared", json!({})).await.status, 500);
+    let metrics = Metrics::of(&gateway.admin()).await;
+    assert_eq!(metrics.value("circuit_breaker_failures_total", &[("service", "shop")]), 1.0);
+}
+
+#[tokio::test]
 async fn labels_are_names_of_the_configuration_only() {
     let provider = provider().await;
     let gateway = Gateway::start(&[("shop", &shop(&provider.url()))]).await;
