@@ -3,6 +3,7 @@
 //! `data/broken/` has a folder per case. A line that has a problem says after `#!` what must be said
 //! about it; no other line may have one.
 
+use crate::support::Gateway;
 use bascule::{
     app::{Options, StartError, assemble},
     config::{Diagnostic, Environment, Sources},
@@ -21,7 +22,8 @@ type Expected = (PathBuf, usize, String);
 
 fn expected(folder: &Path) -> Vec<Expected> {
     let mut files = vec![folder.join("bascule.toml")];
-    let integrations = fs::read_dir(folder.join("integrations")).unwrap();
+    // A configuration without integrations has no folder for them.
+    let integrations = fs::read_dir(folder.join("integrations")).into_iter().flatten();
     files.extend(integrations.map(|entry| entry.unwrap().path()));
     let mut expected = Vec::new();
     for file in files {
@@ -100,4 +102,17 @@ async fn every_problem_is_told_at_its_line_with_advice() {
     assert!(cases.len() >= 6, "{cases:?}");
     let wrong: Vec<String> = cases.iter().flat_map(|case| differences(case)).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[tokio::test]
+async fn a_typo_in_one_file_does_not_hide_a_missing_grant_in_another() {
+    let guest = concat!(env!("CARGO_MANIFEST_DIR"), "/guests/dist/wants-random.wasm");
+    let plugin = format!(
+        "base_url = \"http://127.0.0.1:9\"\n[[plugins]]\nsource = \"{guest}\"\n[operations.o]\npath = \"/\"\n"
+    );
+    let typo = "base_url = \"http://127.0.0.1:9\"\ntimeut = \"1s\"\n[operations.o]\npath = \"/\"\n";
+    let refused = Gateway::try_with(&Gateway::base(""), &[("typo", typo), ("plugin", &plugin)], &[]).await;
+    let Err(bascule::app::StartError::Configuration(problems)) = refused else { panic!("it started") };
+    let told = problems.render_human(false);
+    assert!(told.contains("unknown key `timeut`") && told.contains("grants = [\"random\"]"), "{told}");
 }

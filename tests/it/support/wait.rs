@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Longest wait; far more than anything takes, so that only what never comes true fails.
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(120);
 /// How often it is looked.
 const EVERY: Duration = Duration::from_millis(5);
 

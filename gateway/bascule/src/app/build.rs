@@ -2,7 +2,7 @@
 
 use super::{
     integration::{Materials, integration},
-    plugins::{load, unchanged},
+    plugins::{load, phases, unchanged},
 };
 use crate::{
     config::{Config, Problems},
@@ -12,6 +12,20 @@ use crate::{
 };
 use bascule_plugin_host::PluginHost;
 use std::{collections::HashMap, sync::Arc};
+
+/// A refused configuration's problems, joined by what is wrong with the plugins of its sound integrations.
+pub(super) fn with_plugin_problems(host: &Arc<PluginHost>, mut problems: Problems) -> Problems {
+    for settings in problems.sound().to_vec() {
+        let mut found = problems.about_the_same_files();
+        let plugins = load(host, &settings, &mut found);
+        for operation in settings.operations.keys() {
+            phases(&plugins, operation, &mut found);
+        }
+        problems.extend(found);
+    }
+    problems.sort();
+    problems
+}
 
 /// What outlives generations.
 #[derive(Clone)]

@@ -1,6 +1,6 @@
 //! What operators may do to a running gateway: reload its configuration.
 
-use super::build::{Parts, build};
+use super::build::{Parts, build, with_plugin_problems};
 use crate::{
     admin::{Control, Reloaded},
     config::{Diagnostic, Problems, Sources, load},
@@ -44,7 +44,7 @@ fn broke_off() -> Problems {
 
 /// All or nothing: a configuration with any problem changes nothing.
 fn reload(sources: &Sources, parts: &Parts, services: &Services) -> Result<Reloaded, Problems> {
-    let loaded = load(sources)?;
+    let loaded = load(sources).map_err(|problems| with_plugin_problems(&parts.host, problems))?;
     let config = Arc::new(loaded.config);
     let problems = loaded.warnings.about_the_same_files();
     let (generation, changed) = build(parts, services, Arc::clone(&config), problems)?;

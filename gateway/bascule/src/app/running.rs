@@ -1,7 +1,7 @@
 //! Starting and stopping.
 
 use super::{
-    build::{Parts, build},
+    build::{Parts, build, with_plugin_problems},
     control::Reloader,
     export::Exporter,
     plugins::{describe, plugin_host},
@@ -99,7 +99,13 @@ pub struct Running {
 /// # Errors
 /// [`StartError`] with every problem that was found.
 pub fn assemble(options: &Options) -> Result<Assembled, StartError> {
-    let loaded = load(&options.sources)?;
+    let loaded = load(&options.sources).map_err(|problems| {
+        // The plugins of sound integrations are looked at too, where there is anything to look with.
+        match plugin_host(&Telemetry::disabled(), options.plugin_cache.clone()) {
+            Ok(host) => with_plugin_problems(&host, problems),
+            Err(_) => problems,
+        }
+    })?;
     let config = Arc::new(loaded.config);
     let tls = Tls::new().map_err(|error| StartError::Internal(format!("no TLS: {error}")))?;
     let telemetry = telemetry(options, &config, &tls)?;

@@ -7,7 +7,10 @@
 mod mask;
 mod render;
 
-use super::{settings::Origin, source};
+use super::{
+    settings::{Integration, Origin},
+    source,
+};
 use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
@@ -99,6 +102,7 @@ impl Diagnostic {
 pub struct Problems {
     found: Vec<Diagnostic>,
     texts: BTreeMap<PathBuf, Arc<str>>,
+    sound: Vec<Arc<Integration>>,
 }
 
 impl Problems {
@@ -109,7 +113,17 @@ impl Problems {
 
     /// None yet, about the same files: for findings that come after loading.
     pub fn about_the_same_files(&self) -> Self {
-        Self { found: Vec::new(), texts: self.texts.clone() }
+        Self { found: Vec::new(), texts: self.texts.clone(), sound: Vec::new() }
+    }
+
+    /// The integrations of a refused configuration that have no problem of their own, so that their
+    /// plugins can be looked at all the same: every problem is reported at once.
+    pub fn sound(&self) -> &[Arc<Integration>] {
+        &self.sound
+    }
+
+    pub(crate) fn set_sound(&mut self, sound: Vec<Arc<Integration>>) {
+        self.sound = sound;
     }
 
     /// Whether nothing was found.
@@ -179,7 +193,7 @@ impl Problems {
 
 impl From<Diagnostic> for Problems {
     fn from(found: Diagnostic) -> Self {
-        Self { found: vec![found], texts: BTreeMap::new() }
+        Self { found: vec![found], texts: BTreeMap::new(), sound: Vec::new() }
     }
 }
 

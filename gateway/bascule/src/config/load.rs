@@ -16,7 +16,7 @@ use super::{
 use crate::model::{IntegrationName, Secret};
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 use toml::de::{DeTable, DeValue};
@@ -61,6 +61,10 @@ pub(crate) fn assemble(found: Found, sources: &Sources, problems: Problems) -> R
     }
     all.problems.sort();
     if all.problems.iter().any(|found| found.severity == Severity::Error) {
+        let errors = all.problems.iter().filter(|found| found.severity == Severity::Error);
+        let broken: BTreeSet<PathBuf> = errors.map(|found| found.file.clone()).collect();
+        let settings = known.into_values().filter_map(|known| known.integration);
+        all.problems.set_sound(settings.filter(|settings| !broken.contains(&settings.file)).collect());
         return Err(all.problems);
     }
     let integrations =
