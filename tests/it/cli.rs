@@ -126,8 +126,11 @@ async fn term_lets_calls_finish_and_exits_with_0() {
     until("the call is upstream", || (provider.count() == 1).then_some(())).await;
     served.signal("TERM").await;
     // Probes are told, new calls are refused, what is under way goes on.
+    // A probe whose connection is still idle at the very moment is closed with the other idle ones.
     until_async("it is not ready any more", async || {
-        (served.data().get("/readyz").await.status == 503).then_some(())
+        let data = served.data();
+        let probe = tokio::spawn(async move { data.get("/readyz").await.status });
+        probe.await.is_ok_and(|status| status == 503).then_some(())
     })
     .await;
     assert_eq!(served.data().get("/livez").await.status, 200);
