@@ -8,7 +8,7 @@ use crate::{
     config::{AdminToken, Problems, Role},
     model::{Code, Problem},
     pipeline::{Generation, Services},
-    server::{Handler, Peer, ServerBody},
+    server::{Handler, ServerBody},
 };
 use aws_lc_rs::{
     constant_time::verify_slices_are_equal,
@@ -105,7 +105,7 @@ impl AdminPlane {
 }
 
 impl Handler for AdminPlane {
-    async fn handle(&self, request: Request<Incoming>, _peer: Peer) -> Response<ServerBody> {
+    async fn handle(&self, request: Request<Incoming>) -> Response<ServerBody> {
         self.answer(request).await.unwrap_or_else(|problem| respond::problem(&problem))
     }
 }

@@ -16,7 +16,7 @@ mod route;
 use crate::{
     model::{Code, Problem},
     pipeline::{self, Progress, Services},
-    server::{Handler, Peer, ServerBody},
+    server::{Handler, ServerBody},
     telemetry::{TraceContext, attributes},
 };
 use completion::Completion;
@@ -80,7 +80,7 @@ impl DataPlane {
 }
 
 impl Handler for DataPlane {
-    async fn handle(&self, request: Request<Incoming>, _peer: Peer) -> Response<ServerBody> {
+    async fn handle(&self, request: Request<Incoming>) -> Response<ServerBody> {
         match route::find(&request) {
             Ok(Route::Live) => respond::plain("ok\n"),
             Ok(Route::Ready) if self.ready.load(Ordering::Relaxed) => respond::plain("ok\n"),

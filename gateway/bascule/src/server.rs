@@ -7,5 +7,5 @@
 mod listener;
 mod tls;
 
-pub use listener::{Handler, Listener, ListenerError, Peer, ServerBody};
+pub use listener::{Handler, Listener, ListenerError, ServerBody};
 pub use tls::{ServerTls, ServerTlsError};

@@ -22,42 +22,37 @@ pub(super) struct Caller {
     allow: Arc<[String]>,
 }
 
-/// The configured keys.
-pub(super) struct Callers;
-
-impl Callers {
-    /// Lets a caller in.
-    ///
-    /// # Errors
-    /// `unauthenticated`, the same for a missing, an unknown and a wrong key.
-    pub(super) fn authenticate(server: &ServerSettings, headers: &HeaderMap) -> Result<Caller, Problem> {
-        if server.api_keys.is_empty() {
-            return Ok(Caller::default());
-        }
-        let bearer = headers
-            .get(AUTHORIZATION)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, key)| (AUTHORIZATION, key.trim()));
-        let plain = headers.get(&API_KEY).and_then(|value| value.to_str().ok()).map(|key| (API_KEY, key));
-        let mut caller: Option<Caller> = None;
-        for (header, key) in [plain, bearer].into_iter().flatten() {
-            if let Some(known) = find(&server.api_keys, key) {
-                let caller = caller.get_or_insert_with(|| Caller {
-                    name: Some(known.name.as_str().into()),
-                    consumed: Vec::new(),
-                    allow: known.allow.clone().into(),
-                });
-                caller.consumed.push(header);
-            }
-        }
-        if let Some(caller) = caller {
-            return Ok(caller);
-        }
-        let detail = "send a known key as `Authorization: Bearer KEY` or `X-API-Key: KEY`";
-        Err(Problem::new(Code::Unauthenticated, detail))
+/// Lets a caller in.
+///
+/// # Errors
+/// `unauthenticated`, the same for a missing, an unknown and a wrong key.
+pub(super) fn authenticate(server: &ServerSettings, headers: &HeaderMap) -> Result<Caller, Problem> {
+    if server.api_keys.is_empty() {
+        return Ok(Caller::default());
     }
+    let bearer = headers
+        .get(AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, key)| (AUTHORIZATION, key.trim()));
+    let plain = headers.get(&API_KEY).and_then(|value| value.to_str().ok()).map(|key| (API_KEY, key));
+    let mut caller: Option<Caller> = None;
+    for (header, key) in [plain, bearer].into_iter().flatten() {
+        if let Some(known) = find(&server.api_keys, key) {
+            let caller = caller.get_or_insert_with(|| Caller {
+                name: Some(known.name.as_str().into()),
+                consumed: Vec::new(),
+                allow: known.allow.clone().into(),
+            });
+            caller.consumed.push(header);
+        }
+    }
+    if let Some(caller) = caller {
+        return Ok(caller);
+    }
+    let detail = "send a known key as `Authorization: Bearer KEY` or `X-API-Key: KEY`";
+    Err(Problem::new(Code::Unauthenticated, detail))
 }
 
 /// Compares against every key, by digest and in constant time, so that nothing is told by how long it takes.

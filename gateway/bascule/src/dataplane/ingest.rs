@@ -2,7 +2,7 @@
 
 use super::{
     body::CallerBody,
-    callers::{Caller, Callers},
+    callers::{Caller, authenticate},
     completion::Completion,
     parameters,
     route::{Route, method_not_allowed},
@@ -60,7 +60,7 @@ pub(super) async fn prepare(
     let server = &generation.config.server;
     check_size(&parts.headers)?;
     check_host(&parts)?;
-    let caller = Callers::authenticate(server, &parts.headers)?;
+    let caller = authenticate(server, &parts.headers)?;
     if let Some(name) = &caller.name {
         completion.caller(name);
     }

@@ -40,21 +40,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// The body of an answer.
 pub type ServerBody = UnsyncBoxBody<Bytes, BodyError>;
 
-/// Who is at the other end of a connection.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer {
-    /// Its address.
-    pub address: SocketAddr,
-}
-
 /// Answers requests. The future is dropped when the client goes away.
 pub trait Handler: Clone + Send + Sync + 'static {
     /// Answers one request; failures are answers too.
-    fn handle(
-        &self,
-        request: Request<Incoming>,
-        peer: Peer,
-    ) -> impl Future<Output = Response<ServerBody>> + Send;
+    fn handle(&self, request: Request<Incoming>) -> impl Future<Output = Response<ServerBody>> + Send;
 }
 
 /// A listener that cannot be had.
@@ -131,9 +120,9 @@ impl Listener {
         loop {
             let Ok(place) = Arc::clone(places).acquire_owned().await else { std::future::pending().await };
             match self.socket.accept().await {
-                Ok((stream, address)) => {
+                Ok((stream, peer)) => {
                     let _ = stream.set_nodelay(true);
-                    return Accepted { stream, peer: Peer { address }, _place: place };
+                    return Accepted { stream, peer, _place: place };
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
@@ -147,7 +136,7 @@ impl Listener {
 /// A connection and its place among those that there may be.
 struct Accepted {
     stream: TcpStream,
-    peer: Peer,
+    peer: SocketAddr,
     _place: OwnedSemaphorePermit,
 }
 
@@ -163,20 +152,20 @@ async fn serve_connection<H: Handler>(
         None => serve_stream(stream, handler, peer, watcher).await,
         Some(tls) => match timeout(HEAD_TIMEOUT, tls.accept(stream)).await {
             Ok(Ok(stream)) => serve_stream(stream, handler, peer, watcher).await,
-            Ok(Err(error)) => tracing::debug!(peer = %peer.address, %error, "a TLS handshake failed"),
-            Err(_) => tracing::debug!(peer = %peer.address, "a TLS handshake took too long"),
+            Ok(Err(error)) => tracing::debug!(peer = %peer, %error, "a TLS handshake failed"),
+            Err(_) => tracing::debug!(peer = %peer, "a TLS handshake took too long"),
         },
     }
 }
 
-async fn serve_stream<S, H>(stream: S, handler: H, peer: Peer, watcher: Option<Watcher>)
+async fn serve_stream<S, H>(stream: S, handler: H, peer: SocketAddr, watcher: Option<Watcher>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Handler,
 {
     let service = service_fn(move |request| {
         let handler = handler.clone();
-        async move { Ok::<_, Infallible>(handler.handle(request, peer).await) }
+        async move { Ok::<_, Infallible>(handler.handle(request).await) }
     });
     let guarded = StallGuard::new(stream, UNREAD_MAX).expecting_words_within(HEAD_TIMEOUT);
     let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -200,6 +189,6 @@ where
         None => connection.await,
     };
     if let Err(error) = served {
-        tracing::debug!(peer = %peer.address, %error, "a connection broke off");
+        tracing::debug!(peer = %peer, %error, "a connection broke off");
     }
 }
