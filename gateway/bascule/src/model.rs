@@ -10,9 +10,10 @@ mod problem;
 mod secret;
 
 pub use answer::{Answer, BodyError, CacheStatus, Payload, Source, StreamBody};
+pub use bascule_resilience::Outcome;
 pub use http_rules::{has_dot_segment, is_hop_by_hop, is_well_encoded, strip_hop_by_hop};
 pub use names::{IntegrationName, InvalidName, OperationName};
-pub use outcome::{Cause, Outcome, TimeoutKind};
+pub use outcome::{Cause, TimeoutKind};
 pub use problem::{Code, PROBLEM_JSON, ParameterError, Place, Problem};
 pub use secret::Secret;
 

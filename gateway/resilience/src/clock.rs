@@ -2,14 +2,24 @@
 //!
 //! The mechanisms take `now` and `unit` as arguments. What runs on its own (a queue for tokens, the library facade)
 //! is given a [`Clock`] and a [`Random`] when it is made. Nothing here is global, and nothing here is wall time.
+//! All that waits asks its clock to wake it, so that a clock that jumps runs a day of calls in a moment, and any
+//! runtime's timers will do.
 
+use std::future::Future;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::pin::Pin;
 use std::time::Instant;
 
-/// A monotonic clock.
+/// A wait for a point in time.
+pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// A monotonic clock that can wake.
 pub trait Clock: Send + Sync {
     /// The present point in time. It never goes backwards in a sane clock; the mechanisms survive one that does.
     fn now(&self) -> Instant;
+
+    /// Completes once [`now`](Self::now) has reached `until`; at once if it has already. Dropping it cancels the wait.
+    fn sleep_until(&self, until: Instant) -> Sleep;
 }
 
 /// A source of chance.
@@ -19,14 +29,8 @@ pub trait Random: Send + Sync {
 }
 
 /// The clock of the tokio runtime: real time, or the paused time of a test.
-///
-/// Everything that sleeps wants this one, so that what it reads and what it sleeps by agree.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TokioClock;
-
-/// The clock of the operating system, for use where no tokio time exists.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct SystemClock;
 
 /// Chance from the keys the standard library seeds its hash maps with. Good enough to spread load, not for secrets.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,11 +40,9 @@ impl Clock for TokioClock {
     fn now(&self) -> Instant {
         tokio::time::Instant::now().into_std()
     }
-}
 
-impl Clock for SystemClock {
-    fn now(&self) -> Instant {
-        Instant::now()
+    fn sleep_until(&self, until: Instant) -> Sleep {
+        Box::pin(tokio::time::sleep_until(until.into()))
     }
 }
 
@@ -71,5 +73,7 @@ mod tests {
         let before = TokioClock.now();
         tokio::time::advance(Duration::from_secs(60)).await;
         assert_eq!(TokioClock.now() - before, Duration::from_secs(60));
+        TokioClock.sleep_until(before + Duration::from_secs(90)).await;
+        assert_eq!((TokioClock.now() - before).as_secs(), 90);
     }
 }

@@ -67,7 +67,9 @@ pub mod clock;
 pub mod deadline;
 pub mod health;
 pub mod library;
+pub mod outcome;
 pub mod presets;
+pub mod priority;
 pub mod rate_limit;
 pub mod retry;
 mod span;
@@ -78,10 +80,12 @@ pub use breaker::{
     Settled, SlowCall, State, Transition, Trip,
 };
 pub use bulkhead::{Bulkhead, BulkheadPermit, Overloaded};
-pub use clock::{Clock, Random, SystemClock, SystemRandom, TokioClock};
+pub use clock::{Clock, Random, Sleep, SystemRandom, TokioClock};
 pub use deadline::Deadline;
 pub use health::{HealthSnapshot, HealthStats};
 pub use library::{CallError, CircuitBreaker, CircuitBreakerBuilder, Registry, Stats};
+pub use outcome::Outcome;
 pub use presets::Preset;
+pub use priority::Priority;
 pub use rate_limit::{Limited, LimitedBy, RateLimiter, RateLimiterConfig};
 pub use retry::{BudgetConfig, Next, RetryBudget, RetryPolicy, StopReason};

@@ -1,58 +1,7 @@
-//! What became of an attempt, and why a call ended without an answer of the provider's.
-//!
-//! One classifier makes an [`Outcome`] of every attempt; retry, breaker, limiter, cache, health and
-//! metrics all read this one value (`semantics.md` §2).
+//! Which time limit passed, and why a call ended without an answer of the provider's. What an attempt came to is
+//! [`Outcome`](bascule_resilience::Outcome), which the resilience crate defines (`semantics.md` §2).
 
-use std::{fmt, time::Duration};
-
-/// What an attempt came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// 1xx to 3xx; redirects are passed on, not followed.
-    Success,
-    /// Permanent, the provider is healthy: other 4xx, 501, 505.
-    Rejected,
-    /// The provider's quota is spent. The span is what it asked for, already clamped; none: it gave no time.
-    Throttled {
-        /// How long to hold all calls.
-        retry_after: Option<Duration>,
-    },
-    /// It may work another time: connect, reset, timeout, 408, 5xx.
-    Transient {
-        /// A `Retry-After` that came with it.
-        retry_after: Option<Duration>,
-    },
-    /// The token or signature is no longer valid.
-    AuthExpired,
-    /// A malformed or truncated answer.
-    ContractBroken,
-    /// The caller left.
-    Cancelled,
-}
-
-impl Outcome {
-    /// What breaker and health make of it: `Some(true)` good, `Some(false)` a failure, none neutral.
-    pub fn breaker(self) -> Option<bool> {
-        match self {
-            Self::Success => Some(true),
-            Self::Transient { .. } | Self::ContractBroken => Some(false),
-            Self::Rejected | Self::Throttled { .. } | Self::AuthExpired | Self::Cancelled => None,
-        }
-    }
-
-    /// The name in metrics, spans and logs.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Success => "success",
-            Self::Rejected => "rejected",
-            Self::Throttled { .. } => "throttled",
-            Self::Transient { .. } => "transient",
-            Self::AuthExpired => "auth-expired",
-            Self::ContractBroken => "contract-broken",
-            Self::Cancelled => "cancelled",
-        }
-    }
-}
+use std::fmt;
 
 /// Which time limit passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
