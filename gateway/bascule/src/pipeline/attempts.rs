@@ -123,11 +123,11 @@ fn learn(fetch: &Fetch, attempt: &Attempt) -> Option<Instant> {
     let limiter = &fetch.integration.limiter;
     let now = fetch.services.now();
     let limit = fetch.integration.settings.rate_limit.as_ref();
-    if let Some(quota) = attempt.quota
-        && let Some(reset) = quota.reset
-    {
-        let longest = limit.map_or(Duration::from_secs(3600), |limit| limit.quota_reset_max);
-        limiter.observe_quota(quota.remaining, now + reset.min(longest), now);
+    let reset_max = limit.map_or(Duration::from_secs(3600), |limit| limit.quota_reset_max);
+    for report in attempt.quotas.iter() {
+        if let Some(reset) = report.reset {
+            limiter.observe_quota(report.remaining, now + reset.min(reset_max), now);
+        }
     }
     match attempt.outcome {
         Outcome::Success | Outcome::Rejected => {
@@ -137,11 +137,10 @@ fn learn(fetch: &Fetch, attempt: &Attempt) -> Option<Instant> {
         Outcome::Throttled { retry_after: Some(asked) } => {
             // What a header asks for is obeyed, but not without a bound: a provider's mistake must not
             // stop an integration for a day.
-            let longest = match attempt.quota {
-                Some(quota) if quota.remaining == 0 => {
-                    limit.map_or(Duration::from_secs(3600), |l| l.quota_reset_max)
-                }
-                _ => fetch.operation.policy.retry.policy.retry_after_max,
+            let longest = if attempt.quotas.is_spent() {
+                reset_max
+            } else {
+                fetch.operation.policy.retry.policy.retry_after_max
             };
             let until = now + asked.min(longest);
             limiter.hold_until(until, now);

@@ -4,7 +4,7 @@
 use super::{
     call::Fetch,
     phases::{self, response_head},
-    quota::{self, Quota},
+    quota::{self, Quotas, Report},
 };
 use crate::{
     model::{Outcome, TimeoutKind},
@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime};
 /// What an answer was found to mean.
 pub(super) struct Judgement {
     pub(super) outcome: Outcome,
-    pub(super) quota: Option<Quota>,
+    pub(super) quotas: Quotas,
     /// A classifier's own word on whether the breaker counts a failure.
     pub(super) breaker_failure: Option<bool>,
     /// Whether a plugin said so.
@@ -36,15 +36,15 @@ pub(super) async fn judge(
 ) -> Judgement {
     let now = SystemTime::now();
     let limit = fetch.integration.settings.rate_limit.as_ref();
-    let quota = quota::quota(headers, limit.and_then(|limit| limit.header.as_ref()), now);
+    let quotas = quota::quotas(headers, limit.and_then(|limit| limit.header.as_ref()), now);
     let retry_after = quota::retry_after(headers, now);
-    let by_status = |quota| Judgement {
-        outcome: by_status(status, retry_after, quota, renewable),
-        quota,
+    let by_status = |quotas| Judgement {
+        outcome: by_status(status, retry_after, &quotas, renewable),
+        quotas,
         breaker_failure: None,
         by_plugin: false,
     };
-    let Some(classifier) = &fetch.operation.phases.classifier else { return by_status(quota) };
+    let Some(classifier) = &fetch.operation.phases.classifier else { return by_status(quotas) };
     let context = phases::context(fetch, attempt, fetch.idempotency_key.as_ref());
     let readable = body.filter(|_| classifier.reads_bodies).cloned().map(HostBody::bytes);
     let work = classifier.plugin.classify(&context, response_head(status, headers), readable);
@@ -52,13 +52,13 @@ pub(super) async fn judge(
         Ok(classification) => classification,
         Err(error) => {
             tracing::warn!(operation = %fetch.operation.full_name, %error, "the classifier failed; judged by status");
-            return by_status(quota);
+            return by_status(quotas);
         }
     };
     let asked = classification.retry_after_ms.map(|ms| Duration::from_millis(u64::from(ms))).or(retry_after);
-    let quota = classification.quota.map_or(quota, |told| {
+    let quotas = classification.quota.map_or(quotas, |told| {
         let reset = told.reset_after_ms.map(|ms| Duration::from_millis(u64::from(ms)));
-        Some(Quota { remaining: told.remaining, reset })
+        Quotas::of(Report { remaining: told.remaining, limit: told.limit, reset, ..Report::default() })
     });
     let outcome = match classification.verdict {
         Verdict::Success => Outcome::Success,
@@ -67,22 +67,15 @@ pub(super) async fn judge(
         Verdict::AuthExpired if renewable => Outcome::AuthExpired,
         Verdict::AuthExpired | Verdict::Rejected => Outcome::Rejected,
     };
-    Judgement { outcome, quota, breaker_failure: classification.breaker_failure, by_plugin: true }
+    Judgement { outcome, quotas, breaker_failure: classification.breaker_failure, by_plugin: true }
 }
 
-fn by_status(
-    status: StatusCode,
-    retry_after: Option<Duration>,
-    quota: Option<Quota>,
-    renewable: bool,
-) -> Outcome {
-    let spent = quota.is_some_and(|quota| quota.remaining == 0);
+fn by_status(status: StatusCode, retry_after: Option<Duration>, quotas: &Quotas, renewable: bool) -> Outcome {
+    let throttled = || Outcome::Throttled { retry_after: retry_after.or_else(|| quotas.renewed_in()) };
     match status.as_u16() {
         100..=399 => Outcome::Success,
-        429 => {
-            Outcome::Throttled { retry_after: retry_after.or(quota.filter(|_| spent).and_then(|q| q.reset)) }
-        }
-        403 | 503 if spent => Outcome::Throttled { retry_after: retry_after.or(quota.and_then(|q| q.reset)) },
+        429 => throttled(),
+        403 | 503 if quotas.is_spent() => throttled(),
         401 if renewable => Outcome::AuthExpired,
         408 => Outcome::Transient { retry_after },
         501 | 505 => Outcome::Rejected,
@@ -119,8 +112,13 @@ pub(super) fn timeout_kind(error: &SendError) -> Option<TimeoutKind> {
 mod tests {
     use super::*;
 
-    fn judged(status: u16, quota: Option<Quota>, renewable: bool) -> Outcome {
-        by_status(StatusCode::from_u16(status).unwrap(), None, quota, renewable)
+    fn judged(status: u16, quotas: &Quotas, renewable: bool) -> Outcome {
+        by_status(StatusCode::from_u16(status).unwrap(), None, quotas, renewable)
+    }
+
+    fn quota(remaining: u64) -> Quotas {
+        let reset = Some(Duration::from_secs(9));
+        Quotas::of(Report { remaining, reset, ..Report::default() })
     }
 
     #[test]
@@ -142,19 +140,17 @@ mod tests {
             (505, Outcome::Rejected),
             (507, transient),
         ] {
-            assert_eq!(judged(status, None, false), outcome, "{status}");
+            assert_eq!(judged(status, &Quotas::default(), false), outcome, "{status}");
         }
-        assert_eq!(judged(401, None, true), Outcome::AuthExpired);
+        assert_eq!(judged(401, &Quotas::default(), true), Outcome::AuthExpired);
     }
 
     #[test]
     fn a_403_or_503_is_throttled_only_with_a_spent_quota() {
-        let spent = Quota { remaining: 0, reset: Some(Duration::from_secs(9)) };
-        let left = Quota { remaining: 1, reset: Some(Duration::from_secs(9)) };
-        let held = Outcome::Throttled { retry_after: spent.reset };
-        assert_eq!(judged(403, Some(spent), false), held);
-        assert_eq!(judged(503, Some(spent), false), held);
-        assert_eq!(judged(403, Some(left), false), Outcome::Rejected);
-        assert_eq!(judged(503, Some(left), false), Outcome::Transient { retry_after: None });
+        let held = Outcome::Throttled { retry_after: Some(Duration::from_secs(9)) };
+        assert_eq!(judged(403, &quota(0), false), held);
+        assert_eq!(judged(503, &quota(0), false), held);
+        assert_eq!(judged(403, &quota(1), false), Outcome::Rejected);
+        assert_eq!(judged(503, &quota(1), false), Outcome::Transient { retry_after: None });
     }
 }

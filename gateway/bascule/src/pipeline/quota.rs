@@ -1,73 +1,129 @@
-//! What a provider says about its quota, in the header forms that are in use.
+//! What a provider says about its quotas, in the header forms that are in use.
 //!
-//! `Retry-After` (RFC 9110 §10.2.3: seconds or a date), `X-RateLimit-Remaining`/`-Reset` and their
-//! unprefixed kin, and the IETF draft's `RateLimit` field (`r=` remaining, `t=` seconds to reset).
+//! | form                                        | fields                                                                |
+//! |---------------------------------------------|-----------------------------------------------------------------------|
+//! | RFC 9110 §10.2.3                            | `Retry-After`                                                         |
+//! | IETF draft "RateLimit header fields", -08 on | `RateLimit: "name";r=…;t=…`, `RateLimit-Policy: "name";q=…;w=…`      |
+//! | the same, -07                               | `RateLimit: limit=…, remaining=…, reset=…`                            |
+//! | the same, up to -06, and its forerunners    | `[X-]RateLimit-{Limit,Remaining,Reset}`, also `X-Rate-Limit-…`        |
+//! | several at once                             | the same with a suffix: `X-RateLimit-Remaining-Requests`, `…-Minute`  |
+//! | a provider's own                            | the configured header, with its siblings `…Limit…` and `…Reset…`      |
+//!
+//! Nothing here is clamped or judged; points in time are `when`'s.
+
+mod ietf;
+mod when;
 
 use http::{HeaderMap, HeaderName, header::RETRY_AFTER};
 use std::time::{Duration, SystemTime};
 
-/// A reset value above this is a point in time, below it a span (`contract.md` §6).
-const EPOCH_FROM: f64 = 1e9;
+/// Most quotas that one answer may speak of; a provider has two or three.
+const REPORTS_MAX: usize = 8;
 
-/// What is left, and for how long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Quota {
+/// One quota, as an answer tells of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Report {
+    /// The policy's name or the header's suffix; empty for the usual one.
+    pub(super) name: String,
+    /// What is left.
     pub(super) remaining: u64,
+    /// What there is in a window.
+    pub(super) limit: Option<u64>,
+    /// The window's length.
+    pub(super) window: Option<Duration>,
+    /// How long until it is renewed.
     pub(super) reset: Option<Duration>,
 }
 
-/// The provider's quota, as far as the headers tell. `named` is the configured header for what is left.
-pub(super) fn quota(headers: &HeaderMap, named: Option<&HeaderName>, now: SystemTime) -> Option<Quota> {
-    if let Some(quota) = ietf(headers) {
-        return Some(quota);
+/// All quotas that an answer tells of. Most tell of none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Quotas(Vec<Report>);
+
+impl Quotas {
+    /// Just this one.
+    pub(super) fn of(report: Report) -> Self {
+        Self(vec![report])
     }
-    let remaining = named
-        .and_then(|name| number(headers, name.as_str()))
-        .or_else(|| number(headers, "x-ratelimit-remaining"))
-        .or_else(|| number(headers, "ratelimit-remaining"))?;
-    let reset = reset_header(headers, named)
-        .map(|value| if value > EPOCH_FROM { until_epoch(value, now) } else { span(value) });
-    Some(Quota { remaining: remaining.max(0.0) as u64, reset })
-}
 
-/// `Retry-After`, not clamped.
-pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse::<f64>() {
-        return Some(if seconds > EPOCH_FROM { until_epoch(seconds, now) } else { span(seconds) });
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Report> {
+        self.0.iter()
     }
-    let date = httpdate::parse_http_date(text).ok()?;
-    Some(date.duration_since(now).unwrap_or(Duration::ZERO))
-}
 
-/// `X-RateLimit-Reset` beside the default names; beside `X-Foo-Remaining` its sibling `X-Foo-Reset`.
-fn reset_header(headers: &HeaderMap, named: Option<&HeaderName>) -> Option<f64> {
-    if let Some(stem) = named.and_then(|name| name.as_str().strip_suffix("remaining"))
-        && let Some(value) = number(headers, &format!("{stem}reset"))
-    {
-        return Some(value);
+    /// Whether one of them is used up.
+    pub(super) fn is_spent(&self) -> bool {
+        self.spent().next().is_some()
     }
-    number(headers, "x-ratelimit-reset").or_else(|| number(headers, "ratelimit-reset"))
+
+    /// How long until all that are used up are renewed, as far as that is known.
+    pub(super) fn renewed_in(&self) -> Option<Duration> {
+        self.spent().filter_map(|report| report.reset).max()
+    }
+
+    fn spent(&self) -> impl Iterator<Item = &Report> {
+        self.0.iter().filter(|report| report.remaining == 0)
+    }
 }
 
-/// `RateLimit: "default";r=50;t=30`; of several policies the one with least left counts.
-fn ietf(headers: &HeaderMap) -> Option<Quota> {
-    let text = headers.get("ratelimit")?.to_str().ok()?;
-    text.split(',').filter_map(ietf_item).min_by_key(|quota| quota.remaining)
-}
-
-fn ietf_item(item: &str) -> Option<Quota> {
-    let mut remaining = None;
-    let mut reset = None;
-    for part in item.split(';') {
-        // An earlier draft wrote `limit=100, remaining=50, reset=30`; only `r`/`t` are the current form.
-        match part.trim().split_once('=') {
-            Some(("r", value)) => remaining = value.parse().ok(),
-            Some(("t", value)) => reset = value.parse().ok().map(span),
-            _ => {}
+/// The provider's quotas, as far as the headers tell. `named` is the configured header for what is left.
+pub(super) fn quotas(headers: &HeaderMap, named: Option<&HeaderName>, now: SystemTime) -> Quotas {
+    let mut reports = ietf::reports(headers);
+    let configured = named.and_then(|name| family(headers, name.as_str(), now));
+    let tells_more = named.filter(|_| configured.is_some());
+    reports.extend(configured.map(|report| Report { name: String::new(), ..report }));
+    for name in headers.keys().filter(|name| Some(*name) != tells_more) {
+        if is_remaining(name.as_str()) {
+            reports.extend(family(headers, name.as_str(), now));
         }
     }
-    Some(Quota { remaining: remaining?, reset })
+    reports.truncate(REPORTS_MAX);
+    Quotas(reports)
+}
+
+/// `Retry-After`, or the millisecond forms that some providers send beside it; not clamped.
+pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let millis = ["retry-after-ms", "x-ms-retry-after-ms"].into_iter().find_map(|name| number(headers, name));
+    if let Some(millis) = millis {
+        return Some(when::span(millis / 1000.0));
+    }
+    when::until(headers.get(RETRY_AFTER)?.to_str().ok()?, now)
+}
+
+/// `ratelimit-remaining`, `x-ratelimit-remaining`, `x-rate-limit-remaining`, with or without a suffix.
+fn is_remaining(name: &str) -> bool {
+    let name = name.strip_prefix("x-").unwrap_or(name);
+    let rest = name.strip_prefix("ratelimit-remaining").or_else(|| name.strip_prefix("rate-limit-remaining"));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+}
+
+/// A header for what is left, and its siblings: `X-Foo-Remaining` has `X-Foo-Limit` and `X-Foo-Reset`.
+fn family(headers: &HeaderMap, name: &str, now: SystemTime) -> Option<Report> {
+    let remaining = number(headers, name)?;
+    let sibling = |word: &str| name.contains("remaining").then(|| name.replacen("remaining", word, 1));
+    let suffix = name.split_once("remaining").map_or("", |(_, rest)| rest.trim_start_matches('-'));
+    let reset = |name: &str| when::until(headers.get(name)?.to_str().ok()?, now);
+    let limit = sibling("limit").and_then(|name| headers.get(name)?.to_str().ok());
+    Some(Report {
+        name: suffix.to_owned(),
+        remaining: remaining.max(0.0) as u64,
+        limit: limit.and_then(ietf::first_number),
+        window: limit.and_then(ietf::window).or_else(|| named_window(suffix)),
+        reset: sibling("reset")
+            .and_then(|name| reset(&name).or_else(|| reset(&format!("{name}-after"))))
+            .or_else(|| reset("x-ratelimit-reset"))
+            .or_else(|| reset("ratelimit-reset")),
+    })
+}
+
+/// Suffixes that say how long the window is.
+fn named_window(suffix: &str) -> Option<Duration> {
+    let seconds = match suffix {
+        "second" => 1,
+        "minute" => 60,
+        "hour" => 3600,
+        "day" => 24 * 3600,
+        _ => return None,
+    };
+    Some(Duration::from_secs(seconds))
 }
 
 fn number(headers: &HeaderMap, name: &str) -> Option<f64> {
@@ -75,64 +131,5 @@ fn number(headers: &HeaderMap, name: &str) -> Option<f64> {
     value.is_finite().then_some(value)
 }
 
-fn span(seconds: f64) -> Duration {
-    Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)
-}
-
-fn until_epoch(epoch: f64, now: SystemTime) -> Duration {
-    let since = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    span(epoch - since.as_secs_f64())
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use http::HeaderValue;
-
-    const NOW: u64 = 1_800_000_000;
-
-    fn now() -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_secs(NOW)
-    }
-
-    fn headers(lines: &[(&'static str, &str)]) -> HeaderMap {
-        lines.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_str(v).unwrap())).collect()
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_date() {
-        let after = |value| retry_after(&headers(&[("retry-after", value)]), now());
-        assert_eq!(after("120"), Some(Duration::from_secs(120)));
-        let date = httpdate::fmt_http_date(now() + Duration::from_secs(30));
-        assert_eq!(after(&date), Some(Duration::from_secs(30)));
-        assert_eq!(after("Fri, 31 Dec 1999 23:59:59 GMT"), Some(Duration::ZERO));
-        assert_eq!(after("soon"), None);
-        assert_eq!(after("-5"), Some(Duration::ZERO));
-    }
-
-    #[test]
-    fn a_reset_above_a_billion_is_an_epoch() {
-        let reset = |value: &str| {
-            let lines = [("x-ratelimit-remaining", "3"), ("x-ratelimit-reset", value)];
-            quota(&headers(&lines), None, now()).unwrap().reset
-        };
-        assert_eq!(reset("60"), Some(Duration::from_secs(60)));
-        assert_eq!(reset(&(NOW + 90).to_string()), Some(Duration::from_secs(90)));
-        assert_eq!(reset("nan"), None);
-    }
-
-    #[test]
-    fn a_configured_header_brings_its_sibling() {
-        let name = HeaderName::from_static("x-quota-remaining");
-        let lines = [("x-quota-remaining", "7"), ("x-quota-reset", "5")];
-        let found = quota(&headers(&lines), Some(&name), now());
-        assert_eq!(found, Some(Quota { remaining: 7, reset: Some(Duration::from_secs(5)) }));
-    }
-
-    #[test]
-    fn the_ietf_field_counts_its_tightest_policy() {
-        let found = quota(&headers(&[("ratelimit", "\"burst\";r=9;t=1, \"day\";r=2;t=3600")]), None, now());
-        assert_eq!(found, Some(Quota { remaining: 2, reset: Some(Duration::from_secs(3600)) }));
-        assert_eq!(quota(&headers(&[("ratelimit", "garbage")]), None, now()), None);
-    }
-}
+mod tests;

@@ -8,7 +8,7 @@ use super::super::{
     decode::{DecodeError, decode},
     held::{Held, hold},
     phases,
-    quota::Quota,
+    quota::Quotas,
     request::{Outbound, OutboundBody, Wire, bug, shown_url},
 };
 use crate::{
@@ -37,7 +37,7 @@ const FAILED_BODY_MAX: u64 = 64 * 1024;
 pub(super) struct Attempt {
     pub(super) outcome: Outcome,
     pub(super) breaker_failure: Option<bool>,
-    pub(super) quota: Option<Quota>,
+    pub(super) quotas: Quotas,
     /// The answer's status, when there was an answer.
     pub(super) status: Option<StatusCode>,
     /// Whether the provider may have seen the request.
@@ -278,7 +278,7 @@ async fn receive(
     Attempt {
         outcome: judgement.outcome,
         breaker_failure: judgement.breaker_failure,
-        quota: judgement.quota,
+        quotas: judgement.quotas,
         status: Some(head.status),
         sent: true,
         timed_out: false,
@@ -373,7 +373,7 @@ fn failed(fetch: &Fetch, error: &SendError) -> Attempt {
     Attempt {
         outcome: if impatient { Outcome::Cancelled } else { judge_error(error) },
         breaker_failure: None,
-        quota: None,
+        quotas: Quotas::default(),
         status: None,
         sent: error.sent,
         timed_out: timeout.is_some(),
