@@ -12,7 +12,7 @@ use bascule_cache::Store;
 use bascule_resilience::{
     Breaker, BreakerConfig, Bulkhead, HealthStats, Mode, RateLimiter, RateLimiterConfig, RetryBudget, State,
 };
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{collections::HashMap, num::NonZeroU32, sync::Arc, time::Instant};
 
 /// What integrations are built with.
 pub(super) struct Materials<'a> {
@@ -171,6 +171,9 @@ fn declared_operation(
             fallback: Arc::clone(&declared.fallback),
             fallback_on: declared.fallback_on,
             idempotency: declared.idempotency.clone(),
+            cost: declared.cost,
+            priority: declared.priority,
+            hedge: declared.hedge.clone(),
             errors: Arc::clone(&declared.errors),
             headers: declared.headers.clone(),
             forward_headers: declared.forward_headers.clone(),
@@ -214,6 +217,9 @@ fn proxy_operation(
             fallback: Arc::clone(&settings.fallback),
             fallback_on: settings.fallback_on,
             idempotency: settings.idempotency.clone(),
+            cost: NonZeroU32::MIN,
+            priority: settings.priority,
+            hedge: settings.hedge.clone(),
             errors: Arc::clone(&settings.errors),
             headers: settings.headers.clone(),
             forward_headers: Vec::new(),

@@ -7,6 +7,7 @@
 
 mod gateway;
 mod integration;
+mod limits;
 mod operation;
 mod policies;
 

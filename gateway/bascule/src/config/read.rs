@@ -11,6 +11,7 @@ mod fallback;
 mod gateway;
 mod headers;
 mod integration;
+mod limits;
 mod operation;
 mod params;
 mod plugins;

@@ -14,7 +14,7 @@ pub use gateway::{
     TlsFiles,
 };
 pub use integration::{
-    ApiKeyPlace, Auth, BaseUrl, ConcurrencyLimit, FallbackCauses, HeaderSetting, Integration, OAuth2, Origin,
+    ApiKeyPlace, Auth, BaseUrl, FallbackCauses, HeaderSetting, Integration, OAuth2, Origin,
     PluginLimits, PluginSettings, PluginSource, RateLimit, Rung, Timeouts,
 };
 pub use operation::{

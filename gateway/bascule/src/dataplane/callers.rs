@@ -6,6 +6,7 @@ use crate::{
 };
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
+use bascule_resilience::Priority;
 use http::{HeaderMap, HeaderName, header::AUTHORIZATION};
 use std::sync::Arc;
 
@@ -19,6 +20,8 @@ pub(super) struct Caller {
     pub name: Option<Arc<str>>,
     /// The headers that carried a key: they are Bascule's, so they do not go upstream.
     pub consumed: Vec<HeaderName>,
+    /// How much its calls matter; none: what the operation says.
+    pub priority: Option<Priority>,
     allow: Arc<[String]>,
 }
 
@@ -43,6 +46,7 @@ pub(super) fn authenticate(server: &ServerSettings, headers: &HeaderMap) -> Resu
             let caller = caller.get_or_insert_with(|| Caller {
                 name: Some(known.name.as_str().into()),
                 consumed: Vec::new(),
+                priority: known.priority,
                 allow: known.allow.clone().into(),
             });
             caller.consumed.push(header);
@@ -132,7 +136,12 @@ mod tests {
     #[test]
     fn the_key_is_found_among_many() {
         let key =
-            |name: &str| ApiKey { name: name.into(), key: Secret::new(format!("key-{name}")), allow: vec![] };
+            |name: &str| ApiKey {
+                name: name.into(),
+                key: Secret::new(format!("key-{name}")),
+                allow: vec![],
+                priority: None,
+            };
         let keys = [key("a"), key("b")];
         assert_eq!(find(&keys, "key-b").map(|key| key.name.as_str()), Some("b"));
         assert!(find(&keys, "key-c").is_none());

@@ -99,6 +99,7 @@ pub(super) async fn prepare(
         idempotency_key,
         cap,
         skip,
+        priority: caller.priority,
         progress: Arc::clone(progress),
         depth: 0,
     })

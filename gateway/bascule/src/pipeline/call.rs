@@ -3,7 +3,7 @@
 use super::{Generation, LiveIntegration, LiveOperation, Progress, Services};
 use crate::{config::SkipSet, model::StreamBody};
 use bascule_cache::Key;
-use bascule_resilience::Deadline;
+use bascule_resilience::{Deadline, Priority};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Map, Value};
@@ -29,6 +29,8 @@ pub struct Call {
     pub cap: Deadline,
     /// What the caller may and does bypass.
     pub skip: SkipSet,
+    /// How much the caller's calls matter; none: what the operation says.
+    pub priority: Option<Priority>,
     /// Span, counters, identity.
     pub progress: Arc<Progress>,
     /// How many ladders this call is inside of.
@@ -96,6 +98,7 @@ pub(super) struct Fetch {
     /// The caller's `Bascule-Timeout`: when that passes, the provider is not to blame.
     pub(super) cap: Deadline,
     pub(super) skip: SkipSet,
+    pub(super) priority: Priority,
     pub(super) progress: Arc<Progress>,
     /// Where to store the answer; set when it goes through the cache.
     pub(super) store_as: Option<Key>,
@@ -155,6 +158,7 @@ impl Call {
             deadline: if store_as.is_some() { own } else { own.earlier(self.cap) },
             cap: if store_as.is_some() { Deadline::none() } else { self.cap },
             skip: self.skip,
+            priority: self.priority.unwrap_or(self.operation.policy.priority),
             progress: Arc::clone(&self.progress),
             store_as,
         }

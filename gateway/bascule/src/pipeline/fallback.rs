@@ -92,6 +92,7 @@ async fn try_rung(call: &mut Call, rung: &Rung, cause: Cause) -> Option<(&'stati
                 idempotency_key: call.idempotency_key.clone(),
                 cap: call.cap,
                 skip: call.skip,
+                priority: call.priority,
                 progress: Arc::clone(&call.progress),
                 depth: call.depth + 1,
             };

@@ -17,11 +17,14 @@ use crate::{
 use arc_swap::ArcSwap;
 use bascule_cache::{Coalescer, Scope, Store};
 use bascule_plugin_host::Plugin;
-use bascule_resilience::{Breaker, Bulkhead, Clock, HealthStats, Random, RateLimiter, RetryBudget};
+use bascule_resilience::{
+    Breaker, Bulkhead, Clock, HealthStats, HedgeConfig, Priority, Random, RateLimiter, RetryBudget,
+};
 use http::HeaderName;
 use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, HashMap},
+    num::NonZeroU32,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -145,6 +148,12 @@ pub struct Policy {
     pub fallback_on: FallbackCauses,
     /// Idempotency keys.
     pub idempotency: Option<Idempotency>,
+    /// Tokens that each attempt takes.
+    pub cost: NonZeroU32,
+    /// How much its calls matter beside others.
+    pub priority: Priority,
+    /// Whether attempts that take long are doubled.
+    pub hedge: Option<HedgeConfig>,
     /// Upstream statuses that become problems of the gateway's own.
     pub errors: Arc<BTreeMap<u16, ErrorMapping>>,
     /// Headers of every request.

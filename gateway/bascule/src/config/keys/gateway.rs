@@ -1,6 +1,6 @@
 //! Keys of `bascule.toml`.
 
-use super::{Key, Kind, SHARE, Table, key, later};
+use super::{Key, Kind, SHARE, Table, key, later, limits::PRIORITIES};
 
 /// `bascule.toml`.
 pub(crate) static GATEWAY: Table = Table {
@@ -90,6 +90,11 @@ static CALLER: Table = Table {
             Kind::List(&Kind::Pattern("^[A-Za-z0-9_*-]+(\\.[A-Za-z0-9_*-]+)?$")),
             "What the caller may call: `integration.operation` with `*` as wildcard; `stripe` means `stripe.*`, \
              `/proxy` included. Absent: everything.",
+        ),
+        key(
+            "priority",
+            PRIORITIES,
+            "How much this caller's calls matter beside others; wins over the operation's. Absent: the operation's.",
         ),
     ],
 };

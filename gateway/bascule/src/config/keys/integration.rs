@@ -1,6 +1,6 @@
 //! Keys of `integrations/NAME.toml`.
 
-use super::{COUNT, Kind, Table, key, later, operation::OPERATION, policies::*};
+use super::{COUNT, Kind, Table, key, later, limits::*, operation::OPERATION, policies::*};
 
 /// `integrations/NAME.toml`.
 pub(crate) static INTEGRATION: Table = Table {
@@ -39,6 +39,8 @@ pub(crate) static INTEGRATION: Table = Table {
         )
         .or("false"),
         ERRORS,
+        PRIORITY.or("\"normal\""),
+        HEDGE,
         key("auth", Kind::Table(&AUTH), "How requests are authenticated upstream. Absent: not at all."),
         key("retry", Kind::Table(&RETRY), "Retries. Absent: the defaults of the table."),
         key("circuit_breaker", CIRCUIT_BREAKER, "The breaker. Absent: the defaults of the table."),

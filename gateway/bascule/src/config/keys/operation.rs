@@ -1,6 +1,6 @@
 //! Keys of an operation.
 
-use super::{Kind, Table, key, later, policies::*};
+use super::{COUNT, Kind, Table, key, later, limits::*, policies::*};
 
 pub(super) static OPERATION: Table = Table {
     name: "operation",
@@ -62,6 +62,9 @@ pub(super) static OPERATION: Table = Table {
         ),
         key("circuit_breaker", CIRCUIT_BREAKER, "A breaker of its own. Absent: the integration's."),
         key("rate_limit", Kind::Table(&RATE_LIMIT), "A budget of its own, beside the integration's."),
+        key("cost", COUNT, "Tokens that each attempt takes from the rate limits.").or("1"),
+        PRIORITY,
+        OPERATION_HEDGE,
         key(
             "cache",
             Kind::AnyOf(&[

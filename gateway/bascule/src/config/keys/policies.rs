@@ -121,7 +121,14 @@ const RETRY_KEYS: [Key; 9] = [
     )
     .or("2.0"),
     key("max_delay", Kind::Duration, "Longest wait.").or("\"30s\""),
-    key("jitter", SHARE, "Random part of the wait, up and down: 0.25 is ±25 %.").or("0.25"),
+    key(
+        "jitter",
+        Kind::AnyOf(&JITTER),
+        "How waits are spread at random: a share up and down (0.25 is ±25 %), `\"none\"`, `\"full\"` (anything up to the \
+         wait), `\"equal\"` (half of it, and anything up to the other half) or `\"decorrelated\"` (between `base_delay` and \
+         three times the wait before). `delays` are not spread.",
+    )
+    .or("0.25"),
     key(
         "on",
         Kind::List(&Kind::Integer { min: 100, max: 599 }),
@@ -146,6 +153,9 @@ const RETRY_KEYS: [Key; 9] = [
     )
     .or("1.0"),
 ];
+
+static JITTER: [Kind; 2] =
+    [SHARE, Kind::Choice { now: &["none", "full", "equal", "decorrelated"], later: &[] }];
 
 pub(super) static RETRY: Table = {
     static KEYS: [Key; 10] = with(
@@ -272,41 +282,6 @@ static REOPEN: Table = Table {
             "After the last: `cap` keeps probing at the longest interval, `hold` waits for an operator.",
         )
         .or("\"cap\""),
-    ],
-};
-
-pub(super) static RATE_LIMIT: Table = Table {
-    name: "rate_limit",
-    title: "[rate_limit]",
-    about: "The integration's (or the operation's) own budget of requests; every attempt takes one. Absent: none, \
-            until the provider says otherwise.",
-    keys: &[
-        key("requests", COUNT, "Requests per window.").required(),
-        key("window", Kind::Duration, "The window.").required(),
-        key("burst", COUNT, "How many may go at once; `requests` when absent."),
-        key("max_wait", Kind::DurationOrZero, "How long a call may queue for its turn; 0s refuses at once.")
-            .or("\"0s\""),
-        key("header", Kind::Text, "The response header that says what is left; it wins when it is lower."),
-        key(
-            "quota_reset_max",
-            Kind::Duration,
-            "Longest hold that a provider's quota header may cause; `window` when absent.",
-        ),
-    ],
-};
-
-pub(super) static CONCURRENCY: Table = Table {
-    name: "concurrency",
-    title: "[concurrency]",
-    about: "How many calls may be under way at a time. Absent: these defaults.",
-    keys: &[
-        key("max", Kind::Integer { min: 1, max: 1_000_000 }, "Calls in flight.").or("512"),
-        key(
-            "max_waiting",
-            Kind::Integer { min: 0, max: 1_000_000 },
-            "Calls that may wait for a place; 0 refuses at once.",
-        )
-        .or("512"),
     ],
 };
 

@@ -172,9 +172,10 @@ fn callers(field: &Field<'_, '_>) -> Vec<ApiKey> {
         let name = table.required("name", "name the caller").and_then(|field| unique.name(&field));
         let key = table.required("key", "say what the caller sends").and_then(|field| unique.secret(&field));
         let allow = table.field("allow").map(|field| patterns(&field));
+        let priority = priority(&table);
         table.finish();
         if let (Some(name), Some(key)) = (name, key) {
-            callers.push(ApiKey { name, key, allow: allow.unwrap_or_default() });
+            callers.push(ApiKey { name, key, allow: allow.unwrap_or_default(), priority });
         }
     }
     callers

@@ -9,7 +9,8 @@ use super::{
     headers::{Values, forwarded, headers},
     operation::{Base, operation},
     plugins::{endpoints, plugins},
-    policies::{concurrency, default_timeouts, errors, idempotency, rate_limit, timeouts},
+    limits::{concurrency, hedge, priority, rate_limit},
+    policies::{default_timeouts, errors, idempotency, timeouts},
     retry::{default_retry, retry},
 };
 use crate::{
@@ -56,6 +57,7 @@ pub(crate) fn integration(
     let Ladder { rungs, places: mut rung_places } = ladder;
     let rungs: Arc<[Rung]> = rungs.into();
     let cache_base = top.field("cache").map_or_else(CacheBase::default, |field| cache(&field));
+    let rate_limit = top.field("rate_limit").and_then(|field| rate_limit(&field));
     let base = Base {
         integration: name,
         operations,
@@ -72,8 +74,10 @@ pub(crate) fn integration(
         idempotency: top.field("idempotency").and_then(|field| idempotency(&field)),
         errors: Arc::new(top.field("errors").map(|field| errors(&field)).unwrap_or_default()),
         forward_headers: top.field("forward_headers").map(|field| forwarded(&field)).unwrap_or_default(),
+        rate_limit,
+        priority: priority(&top).unwrap_or_default(),
+        hedge: top.field("hedge").and_then(|field| hedge(&field)),
     };
-    let rate_limit = top.field("rate_limit").and_then(|field| rate_limit(&field));
     let concurrency = concurrency(top.field("concurrency"));
     let proxy = top.field("proxy").and_then(|field| field.boolean()).unwrap_or(true);
     let allow_private = top.field("allow_private").and_then(|field| field.boolean()).unwrap_or(false);
@@ -102,8 +106,10 @@ pub(crate) fn integration(
         auth,
         retry: base.retry,
         breaker: base.breaker,
-        rate_limit,
+        rate_limit: base.rate_limit,
         concurrency,
+        priority: base.priority,
+        hedge: base.hedge,
         plugins,
         idempotency: base.idempotency,
         errors: base.errors,

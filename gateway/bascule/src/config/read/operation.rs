@@ -6,7 +6,8 @@ use super::{
     fallback::{RungPlace, fallback, fallback_on},
     headers::{Values, forwarded, headers, laid_over},
     params::{compile, params},
-    policies::{at_least_one, errors, idempotency, rate_limit, timeouts},
+    limits::{cost, operation_hedge, priority, rate_limit},
+    policies::{at_least_one, errors, idempotency, timeouts},
     query::query,
     retry::operation_retry,
 };
@@ -14,13 +15,13 @@ use crate::{
     config::{
         reader::{Field, Reader},
         settings::{
-            BodyKind, ErrorMapping, FallbackCauses, HeaderSetting, Idempotency, Operation, PathTemplate,
+            BodyKind, ErrorMapping, FallbackCauses, HeaderSetting, Idempotency, Operation, PathTemplate, RateLimit,
             RetrySettings, Rung, TextTemplate, Timeouts,
         },
     },
     model::{IntegrationName, OperationName},
 };
-use bascule_resilience::BreakerConfig;
+use bascule_resilience::{BreakerConfig, HedgeConfig, Priority};
 use http::{HeaderName, Method};
 use serde_json::Value;
 use std::{collections::BTreeMap, sync::Arc};
@@ -41,6 +42,9 @@ pub(crate) struct Base<'a> {
     pub(crate) idempotency: Option<Idempotency>,
     pub(crate) errors: Arc<BTreeMap<u16, ErrorMapping>>,
     pub(crate) forward_headers: Vec<HeaderName>,
+    pub(crate) rate_limit: Option<RateLimit>,
+    pub(crate) priority: Priority,
+    pub(crate) hedge: Option<HedgeConfig>,
 }
 
 /// Reads one operation. None when it has problems that leave nothing to build.
@@ -92,6 +96,10 @@ pub(crate) fn operation(
     }
     let breaker = table.field("circuit_breaker").map(|field| breaker(&field, &base.breaker));
     let rate_limit = table.field("rate_limit").and_then(|field| rate_limit(&field));
+    let cost = cost(&table, [base.rate_limit.as_ref(), rate_limit.as_ref()]);
+    let priority = priority(&table).unwrap_or(base.priority);
+    let reads = matches!(method, Method::GET | Method::HEAD | Method::OPTIONS);
+    let hedge = operation_hedge(&table, base.hedge.as_ref(), reads, retry_safe && !safe_by_key);
     let timeouts = timeouts(&table, base.timeouts);
     let fallback_on = table.field("fallback_on").map_or(base.fallback_on, |field| fallback_on(&field));
     let errors = table.field("errors").map_or_else(
@@ -123,6 +131,9 @@ pub(crate) fn operation(
         safe_by_key,
         breaker,
         rate_limit,
+        cost,
+        priority,
+        hedge,
         cache: cache.rule,
         purges: cache.purges,
         fallback: rungs,

@@ -1,20 +1,14 @@
-//! The small policies: time limits, rate limit, concurrency, idempotency, mapped errors.
+//! The small policies: time limits, idempotency, mapped errors.
 
-use super::headers::{any_header_name, header_name};
+use super::headers::header_name;
 use crate::config::{
     reader::{Field, Reader},
-    settings::{ConcurrencyLimit, ErrorMapping, Idempotency, RateLimit, Timeouts},
+    settings::{ErrorMapping, Idempotency, Timeouts},
 };
 use http::{HeaderName, StatusCode};
-use std::{
-    collections::BTreeMap,
-    num::{NonZeroU32, NonZeroUsize},
-    time::Duration,
-};
+use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-/// Calls in flight, and calls that may wait, when nothing is said.
-const CONCURRENCY: NonZeroUsize = NonZeroUsize::MIN.saturating_add(511);
 
 /// The time limits of an integration that says nothing.
 pub(crate) fn default_timeouts() -> Timeouts {
@@ -40,50 +34,6 @@ pub(crate) fn timeouts(table: &Reader<'_, '_>, base: Timeouts) -> Timeouts {
         write: read("write_timeout").unwrap_or(base.write),
         body: read("body_timeout").or(base.body),
     }
-}
-
-/// Reads `[rate_limit]`.
-pub(crate) fn rate_limit(field: &Field<'_, '_>) -> Option<RateLimit> {
-    let table = field.table()?;
-    let requests = table.required("requests", "write requests = 100").and_then(|field| field.count());
-    let window = table.required("window", "write window = \"1m\"").and_then(|field| field.duration());
-    let burst = table.field("burst").and_then(|field| field.count());
-    let max_wait = table.field("max_wait").and_then(|field| field.duration()).unwrap_or_default();
-    let header = table.field("header").and_then(|field| any_header_name(&field));
-    let quota_reset_max = table.field("quota_reset_max").and_then(|field| field.duration());
-    let (Some(requests), Some(window)) = (requests, window) else {
-        table.finish();
-        return None;
-    };
-    if window.as_nanos() / u128::from(requests.get()) == 0 {
-        table.problem("requests", "more than one request per nanosecond", "widen `window`");
-    }
-    table.finish();
-    Some(RateLimit {
-        requests,
-        window,
-        burst: burst.unwrap_or(requests),
-        max_wait,
-        header,
-        quota_reset_max: quota_reset_max.unwrap_or(window),
-    })
-}
-
-/// Reads `[concurrency]`; absent, its defaults.
-pub(crate) fn concurrency(field: Option<Field<'_, '_>>) -> ConcurrencyLimit {
-    let mut limit = ConcurrencyLimit { max: CONCURRENCY, max_waiting: CONCURRENCY.get() };
-    if let Some(table) = field.and_then(|field| field.table()) {
-        let max = table.field("max").and_then(|field| field.count());
-        if let Some(max) = max.and_then(|max| NonZeroUsize::try_from(max).ok()) {
-            limit.max = max;
-        }
-        let waiting = table.field("max_waiting").and_then(|field| field.small());
-        if let Some(waiting) = waiting.and_then(|waiting| usize::try_from(waiting).ok()) {
-            limit.max_waiting = waiting;
-        }
-        table.finish();
-    }
-    limit
 }
 
 /// Reads `idempotency = { … }`.

@@ -2,10 +2,11 @@
 
 use super::policies::at_least_one;
 use crate::config::{
+    keys::Kind,
     reader::{Field, Reader},
     settings::RetrySettings,
 };
-use bascule_resilience::{BudgetConfig, RetryPolicy};
+use bascule_resilience::{BudgetConfig, Jitter, RetryPolicy};
 use std::{sync::Arc, time::Duration};
 
 /// Most entries of `delays` and `on`: attempts beyond this are no retrying any more.
@@ -19,7 +20,7 @@ pub(crate) fn default_retry() -> RetrySettings {
             base_delay: Duration::from_millis(100),
             multiplier: 2.0,
             max_delay: Duration::from_secs(30),
-            jitter: 0.25,
+            jitter: Jitter::Proportional(0.25),
             delays: Vec::new(),
             retry_after_max: Duration::from_secs(60),
             timeout_factor: 1.0,
@@ -61,7 +62,9 @@ fn rule(table: &Reader<'_, '_>, retry: &mut RetrySettings) {
     policy.base_delay = duration("base_delay").unwrap_or(policy.base_delay);
     policy.multiplier = number("multiplier").unwrap_or(policy.multiplier);
     policy.max_delay = duration("max_delay").unwrap_or(policy.max_delay);
-    policy.jitter = number("jitter").unwrap_or(policy.jitter);
+    if let Some(jitter) = table.field("jitter").and_then(|field| jitter(&field)) {
+        policy.jitter = jitter;
+    }
     policy.retry_after_max = duration("retry_after_max").unwrap_or(policy.retry_after_max);
     policy.timeout_factor = number("timeout_factor").unwrap_or(policy.timeout_factor);
     if let Some(items) = table.field("delays").and_then(|field| bounded(&field)) {
@@ -83,6 +86,18 @@ fn rule(table: &Reader<'_, '_>, retry: &mut RetrySettings) {
     }
     if let Some(items) = table.field("on").and_then(|field| bounded(&field)) {
         retry.on = items.iter().filter_map(|item| u16::try_from(item.small()?).ok()).collect();
+    }
+}
+
+fn jitter(field: &Field<'_, '_>) -> Option<Jitter> {
+    if !field.is_string() {
+        return field.as_kind(|kind| matches!(kind, Kind::Number { .. })).number().map(Jitter::Proportional);
+    }
+    match field.as_kind(|kind| matches!(kind, Kind::Choice { .. })).choice()? {
+        "full" => Some(Jitter::Full),
+        "equal" => Some(Jitter::Equal),
+        "decorrelated" => Some(Jitter::Decorrelated),
+        _ => Some(Jitter::None),
     }
 }
 

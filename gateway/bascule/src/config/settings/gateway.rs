@@ -1,6 +1,7 @@
 //! Settings of the gateway itself: `bascule.toml`.
 
 use crate::model::Secret;
+use bascule_resilience::Priority;
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// `[server]`: the data plane.
@@ -44,6 +45,8 @@ pub struct ApiKey {
     pub key: Secret,
     /// `integration.operation` patterns with `*` as wildcard; empty: everything.
     pub allow: Vec<String>,
+    /// How much the caller's calls matter beside others; none: the operation's.
+    pub priority: Option<Priority>,
 }
 
 /// The mechanisms that `Bascule-Skip` names.

@@ -2,11 +2,11 @@
 
 use super::{CacheRule, ErrorMapping, Idempotency, Operation, RetrySettings, TextTemplate};
 use crate::model::{Cause, IntegrationName, OperationName, Secret};
-use bascule_resilience::BreakerConfig;
+use bascule_resilience::{BreakerConfig, BulkheadConfig, HedgeConfig, Priority, RateLimiterConfig};
 use http::HeaderName;
 use std::{
     collections::BTreeMap,
-    num::{NonZeroU32, NonZeroUsize},
+    num::NonZeroUsize,
     path::PathBuf,
     sync::Arc,
     time::Duration,
@@ -46,7 +46,11 @@ pub struct Integration {
     /// The integration's own budget; none: unlimited until the provider says otherwise.
     pub rate_limit: Option<RateLimit>,
     /// Calls at a time.
-    pub concurrency: ConcurrencyLimit,
+    pub concurrency: BulkheadConfig,
+    /// Priority of calls through `/proxy`, and the base for operations.
+    pub priority: Priority,
+    /// Hedging of calls through `/proxy` with safe methods, and the base for operations.
+    pub hedge: Option<HedgeConfig>,
     /// Plugins in file order.
     pub plugins: Vec<PluginSettings>,
     /// Idempotency keys of calls through `/proxy`.
@@ -175,29 +179,16 @@ pub struct OAuth2 {
 }
 
 /// A budget of requests.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct RateLimit {
-    /// Requests per window.
-    pub requests: NonZeroU32,
-    /// The window.
-    pub window: Duration,
-    /// How many may go at once; default `requests`.
-    pub burst: NonZeroU32,
+    /// Its windows, and what is reserved of them.
+    pub limiter: RateLimiterConfig,
     /// How long a call may queue for a token; default 0.
     pub max_wait: Duration,
     /// The response header that says what is left.
     pub header: Option<HeaderName>,
-    /// Longest hold that a quota header may cause; default `window`.
+    /// Longest hold that a quota header may cause; default the longest window.
     pub quota_reset_max: Duration,
-}
-
-/// Calls at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConcurrencyLimit {
-    /// Calls in flight; default 512.
-    pub max: NonZeroUsize,
-    /// Calls that may wait for a place; default 512.
-    pub max_waiting: usize,
 }
 
 /// One rung of a fallback ladder.

@@ -2,9 +2,9 @@
 
 use super::{FallbackCauses, HeaderSetting, PathTemplate, RateLimit, Rung, TextTemplate, Timeouts};
 use crate::model::OperationName;
-use bascule_resilience::{BreakerConfig, BudgetConfig, RetryPolicy};
+use bascule_resilience::{BreakerConfig, BudgetConfig, HedgeConfig, Priority, RetryPolicy};
 use http::{HeaderName, Method, StatusCode};
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
 
 /// A declared call of an integration.
 #[derive(Clone, Debug)]
@@ -39,6 +39,12 @@ pub struct Operation {
     pub breaker: Option<BreakerConfig>,
     /// A budget of its own, beside the integration's.
     pub rate_limit: Option<RateLimit>,
+    /// Tokens that each attempt takes from the rate limits; default 1.
+    pub cost: NonZeroU32,
+    /// How much its calls matter beside others.
+    pub priority: Priority,
+    /// Whether attempts that take long are doubled; only where that does no harm.
+    pub hedge: Option<HedgeConfig>,
     /// How answers are cached; none: not at all.
     pub cache: Option<CacheRule>,
     /// Operations of the same integration whose cached answers a success of this one purges.

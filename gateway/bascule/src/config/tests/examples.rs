@@ -2,7 +2,7 @@
 
 use super::load_texts;
 use crate::config::{
-    ApiKeyPlace, Auth, BodyKind, CacheRule, ConcurrencyLimit, Loaded, PluginSource, Role, Rung, SkipSet,
+    ApiKeyPlace, Auth, BodyKind, CacheRule, Loaded, PluginSource, Role, Rung, SkipSet,
 };
 use bascule_resilience::{BreakerConfig, Trip};
 use std::time::Duration;
@@ -97,7 +97,7 @@ fn nothing_but_a_url_is_enough_and_has_the_documented_defaults() {
     assert!(
         matches!(&x.breaker.trip, Trip::Count { failures, window } if failures.get() == 5 && window.as_secs() == 60)
     );
-    let ConcurrencyLimit { max, max_waiting } = x.concurrency;
+    let BulkheadConfig { max, max_waiting, .. } = x.concurrency;
     assert_eq!((max.get(), max_waiting), (512, 512));
     assert!(x.rate_limit.is_none() && x.cache.is_none() && x.fallback.is_empty() && x.idempotency.is_none());
     assert!(x.proxy && !x.allow_private);
