@@ -12,6 +12,7 @@
 //! | send no more than was agreed, and heed a 429             | [`RateLimiter`]                        |
 //! | have no more than so many calls at a time                | [`Bulkhead`]                           |
 //! | hand down the time that is left                          | [`Deadline`]                           |
+//! | keep a token that ends, fetched once for all             | [`Renewing`]                           |
 //! | show how a dependency fares                              | [`HealthStats`]                        |
 //!
 //! # A circuit around a call
@@ -71,8 +72,10 @@ pub mod outcome;
 pub mod presets;
 pub mod priority;
 pub mod rate_limit;
+pub mod renewing;
 pub mod retry;
 mod span;
+pub mod spawn;
 mod window;
 
 pub use breaker::{
@@ -88,4 +91,6 @@ pub use outcome::Outcome;
 pub use presets::Preset;
 pub use priority::Priority;
 pub use rate_limit::{Limited, LimitedBy, RateLimiter, RateLimiterConfig};
+pub use renewing::{Fresh, RenewError, Renewing, RenewingBuilder};
 pub use retry::{BudgetConfig, Next, RetryBudget, RetryPolicy, StopReason};
+pub use spawn::{Spawn, Task, TokioSpawn};
