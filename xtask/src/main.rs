@@ -124,3 +124,16 @@ fn explored(folder: &Path, feature: &str) -> Result<Vec<String>> {
 fn say(text: &str) {
     println!("{text}");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn explored_tests_are_found_by_their_names() {
+        let folder = |name: &str| root().unwrap().join("gateway").join(name).join("tests");
+        assert_eq!(explored(&folder("cache"), "shuttle").unwrap(), ["shuttle_coalescer"]);
+        assert_eq!(explored(&folder("resilience"), "shuttle").unwrap(), ["shuttle_renewing"]);
+        assert!(explored(&folder("nowhere"), "shuttle").is_err());
+    }
+}
