@@ -8,6 +8,7 @@ mod check;
 mod guests;
 mod layers;
 mod run;
+mod servers;
 mod tidy;
 
 use anyhow::{Result, bail};
@@ -21,6 +22,7 @@ cargo xtask VERB
   test [FILTER]   everything that has to hold: check, unit and integration tests, plugins' tests
   check           format, lints, documentation links, dependency policy, layers, tidiness
   plugins         build the shipped plugins and the test guests for wasm
+  servers         install the servers that tests start: PostgreSQL, Redis
   bench [--quick] CPU per request beside bare hyper, nginx and Envoy
   bindings        generate the SDK's bindings from wit/ anew
   help            this text
@@ -45,6 +47,7 @@ fn work() -> Result<()> {
         "test" => test(&rest),
         "check" => check::run(),
         "plugins" => plugins(),
+        "servers" => servers::install_missing(),
         "bench" => bench::run(&rest),
         "bindings" => guests::regenerate_bindings(),
         "help" | "--help" | "-h" => {
@@ -68,6 +71,7 @@ fn demo(args: &[String]) -> Result<()> {
 }
 
 fn test(filter: &[String]) -> Result<()> {
+    servers::install_missing()?;
     plugins()?;
     check::run()?;
     // The integration tests start the real binary, so it has to be there before them.
