@@ -19,6 +19,10 @@ use tokio::fs;
 /// The longest that reading or writing one object takes.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Failures are counted over this time. It has to hold a threshold of calls that each run into `TIMEOUT`: over the
+/// default of a minute, a silent mount with one caller would never open the circuit.
+const WINDOW: Duration = Duration::from_secs(300);
+
 /// Objects of one bucket.
 pub struct ResilientStorage {
     bucket: PathBuf,
@@ -53,6 +57,7 @@ impl ResilientStorage {
         let circuit_breaker = CircuitBreaker::new("storage")
             .failure_threshold(5)
             .timeout(Duration::from_secs(60))
+            .window(WINDOW)
             .clock(clock)
             .build();
         Self { bucket, circuit_breaker }

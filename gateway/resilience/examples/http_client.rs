@@ -5,7 +5,7 @@
 //! ```
 //!
 //! It wraps reqwest, but nothing here depends on which client it is. Whether an answer counts as a failure is said in one
-//! place, [`AppError::is_outage`]: a "not found" is the caller's affair and must not open a circuit for everybody.
+//! place, `AppError::is_outage`: a "not found" is the caller's affair and must not open a circuit for everybody.
 //! Nothing is tried twice here.
 
 use std::collections::HashMap;
@@ -16,6 +16,13 @@ use bascule_resilience::{CallError, CircuitBreaker, Clock, TokioClock};
 use reqwest::{Client, Response, StatusCode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+/// The longest that a request takes, its answer included.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Failures are counted over this time. It has to hold a threshold of calls that each run into `TIMEOUT`: over the
+/// default of a minute, a silent service with one caller would never open the circuit.
+const WINDOW: Duration = Duration::from_secs(300);
 
 /// A client of one service: if one endpoint fails, the service is taken to be down.
 pub struct HttpServiceClient {
@@ -59,10 +66,11 @@ impl HttpServiceClient {
 
     /// The same by another clock: a test need not wait for a minute to see the circuit recover.
     pub fn with_clock(base_url: String, clock: Arc<dyn Clock>) -> Result<Self, AppError> {
-        let client = Client::builder().timeout(Duration::from_secs(30)).build()?;
+        let client = Client::builder().timeout(TIMEOUT).build()?;
         let circuit_breaker = CircuitBreaker::new("http-service")
             .failure_threshold(5)
             .timeout(Duration::from_secs(60))
+            .window(WINDOW)
             .clock(clock)
             .build();
         Ok(Self { client, base_url, circuit_breaker })
@@ -107,11 +115,12 @@ impl AdvancedHttpClient {
             let circuit_breaker = CircuitBreaker::new(format!("http-{name}"))
                 .failure_threshold(failures)
                 .timeout(Duration::from_secs(seconds))
+                .window(WINDOW)
                 .clock(Arc::clone(&clock))
                 .build();
             circuit_breakers.insert(name.to_owned(), circuit_breaker);
         }
-        let client = Client::builder().timeout(Duration::from_secs(30)).build()?;
+        let client = Client::builder().timeout(TIMEOUT).build()?;
         Ok(Self { client, base_url, circuit_breakers })
     }
 

@@ -14,6 +14,10 @@ use bascule_resilience::{CallError, CircuitBreaker, Clock, TokioClock};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+/// Failures are counted over this time. It has to hold five calls that each run into the timeout of a slow model: over
+/// the default of a minute, a silent one with one caller would never open the circuit.
+const WINDOW: Duration = Duration::from_secs(300);
+
 /// Where the model is, and how long an answer may take.
 pub struct ConnectionConfig {
     pub endpoint: String,
@@ -89,6 +93,7 @@ impl ResilientSentinelClient {
         let circuit_breaker = CircuitBreaker::new("sentinel-llm")
             .failure_threshold(5)
             .timeout(Duration::from_secs(60))
+            .window(WINDOW)
             .success_threshold(2)
             .clock(clock)
             .build();

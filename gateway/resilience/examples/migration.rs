@@ -14,6 +14,9 @@ use std::time::Duration;
 use bascule_resilience::{CallError, CircuitBreaker};
 use serde::Deserialize;
 
+/// The longest that a request takes. A circuit opens for calls that fail, not for calls that never end.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Before: every caller waits for a service that is down.
 pub struct OldServiceClient {
     client: reqwest::Client,
@@ -52,7 +55,13 @@ impl OldServiceClient {
 
     /// The data.
     pub async fn fetch_data(&self) -> Result<Data, AppError> {
-        let response = self.client.get(format!("{}/data", self.base_url)).send().await?.error_for_status()?;
+        let response = self
+            .client
+            .get(format!("{}/data", self.base_url))
+            .timeout(TIMEOUT)
+            .send()
+            .await?
+            .error_for_status()?;
         Ok(response.json().await?)
     }
 }
@@ -78,8 +87,13 @@ impl NewServiceClient {
         // The same call, wrapped.
         self.circuit_breaker
             .call(|| async {
-                let response =
-                    self.client.get(format!("{}/data", self.base_url)).send().await?.error_for_status()?;
+                let response = self
+                    .client
+                    .get(format!("{}/data", self.base_url))
+                    .timeout(TIMEOUT)
+                    .send()
+                    .await?
+                    .error_for_status()?;
                 Ok(response.json().await?)
             })
             .await

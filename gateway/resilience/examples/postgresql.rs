@@ -4,7 +4,7 @@
 //! $ cargo run --package bascule-resilience --example postgresql -- "host=localhost user=postgres"
 //! ```
 //!
-//! It wraps tokio-postgres; a pool goes in the place of [`DatabaseClient::client`]. What the server says about a
+//! It wraps tokio-postgres; a pool goes in the place of `DatabaseClient::client`. What the server says about a
 //! statement (a duplicate key, a syntax error) is neutral: only a server that is gone, silent or unable to work opens
 //! the circuit. A statement is never sent twice, so that an insert whose answer was lost is not made again.
 
@@ -16,8 +16,9 @@ use tokio::sync::Mutex;
 use tokio_postgres::{Client, Config, NoTls, Row};
 
 /// The longest that a call takes, connecting and waiting for others to connect included. Without it a silent server
-/// would hold its callers for ever, and the circuit would never hear of it.
-const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// would hold its callers for ever, and the circuit would never hear of it. Ten of them fit into the minute over which
+/// failures are counted.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Classes of SQLSTATE that say that the server cannot work: connection lost, out of resources, shut down by its
 /// operator, error of its system, error of its own.

@@ -7,7 +7,7 @@
 //! | with several sources       | do                                                                |
 //! |----------------------------|-------------------------------------------------------------------|
 //! | they say the same          | [`fetch_with_fallbacks`](Sources::fetch_with_fallbacks): primary, secondary, cache |
-//! | each knows a part          | [`fetch_from_multiple_sources`](Sources::fetch_from_multiple_sources): all at once, keep what came |
+//! | each knows a part          | [`fetch_from_multiple_sources`](MultiLlmClient::fetch_from_multiple_sources): all at once, keep what came |
 //!
 //! The chain goes on only from an open circuit. Another error is told at once: it may be the caller's own, and the
 //! first failures of a provider ought to be seen.
@@ -20,8 +20,12 @@ use bascule_resilience::{CallError, CircuitBreaker, Clock, HealthStatus, TokioCl
 use reqwest::Client;
 use serde::{Deserialize, Serialize};
 
-/// How long a provider may take.
+/// The longest that a provider may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Failures are counted over this time. It has to hold a threshold of calls that each run into `TIMEOUT`: over the
+/// default of a minute, a silent provider with one caller would never open the circuit.
+const WINDOW: Duration = Duration::from_secs(300);
 
 /// What a provider knows about something.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,6 +85,7 @@ impl ResilientClient {
         let circuit_breaker = CircuitBreaker::new(name)
             .failure_threshold(5)
             .timeout(Duration::from_secs(60))
+            .window(WINDOW)
             .success_threshold(2)
             .clock(clock)
             .build();

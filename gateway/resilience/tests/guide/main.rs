@@ -8,6 +8,7 @@
 //! | `llm`       | `llm_fallback`, `several_providers`                             | scripted HTTP servers       |
 //! | `database`  | `postgresql`                                                    | a PostgreSQL of its own     |
 //! | `cache`     | `redis_cache`                                                   | a Redis of its own          |
+//! | `silence`   | all that go over the network                                    | a port that never answers   |
 //! | `storage`   | `file_system`, `message_queue`                                  | a folder; the stand-in      |
 //!
 //! Servers are real and time is not: circuits get a clock that the test moves, so that nobody waits for a minute to see
@@ -19,6 +20,7 @@ mod database;
 pub mod examples;
 mod http;
 mod llm;
+mod silence;
 mod storage;
 #[expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test's support fails its test")]
 mod support;

@@ -9,8 +9,10 @@ mod http;
 mod postgres;
 mod process;
 mod redis;
+mod silent;
 
 pub(crate) use clock::HandClock;
 pub(crate) use http::{Answer, Provider};
 pub(crate) use postgres::Postgres;
 pub(crate) use redis::Redis;
+pub(crate) use silent::Silent;
