@@ -38,7 +38,7 @@
 //!     Err(CallError::Failed(error)) => println!("tried and failed: {error}"),
 //!     Err(other) => println!("{other}"),
 //! }
-//! assert!(db.is_closed());
+//! assert!(db.is_closed().await);
 //! # }
 //! ```
 //!
@@ -86,7 +86,7 @@ pub use bulkhead::{Bulkhead, BulkheadPermit, Overloaded};
 pub use clock::{Clock, Random, Sleep, SystemRandom, TokioClock};
 pub use deadline::Deadline;
 pub use health::{HealthSnapshot, HealthStats};
-pub use library::{CallError, CircuitBreaker, CircuitBreakerBuilder, Registry, Stats};
+pub use library::{CallError, CircuitBreaker, CircuitBreakerBuilder, Health, HealthStatus, Registry, Stats};
 pub use outcome::Outcome;
 pub use presets::Preset;
 pub use priority::Priority;

@@ -28,7 +28,7 @@ use crate::clock::{Clock, Random};
 ///
 /// let answer = redis.call(|| async { Err::<(), _>("connection reset") }).await;
 /// assert!(!answer.unwrap_err().is_circuit_open(), "the call itself failed");
-/// assert!(redis.is_open());
+/// assert!(redis.is_open().await);
 ///
 /// let answer = redis.call(|| async { Ok::<_, &str>("PONG") }).await;
 /// assert!(answer.unwrap_err().is_circuit_open(), "it was not even tried");
@@ -66,6 +66,32 @@ pub struct Stats {
     pub last_failure: Option<Instant>,
     /// When a call last succeeded.
     pub last_success: Option<Instant>,
+}
+
+/// How a dependency fares.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HealthStatus {
+    /// The circuit's name.
+    pub name: String,
+    /// The verdict.
+    pub status: Health,
+    /// The circuit's state.
+    pub state: State,
+    /// Failures that count towards the next trip.
+    pub failures: u32,
+    /// When a call last failed.
+    pub last_failure: Option<Instant>,
+}
+
+/// The verdict of a [`HealthStatus`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// The circuit is closed.
+    Healthy,
+    /// It is half-open: probes decide.
+    Degraded,
+    /// It is open.
+    Unhealthy,
 }
 
 impl CircuitBreaker {
@@ -131,36 +157,47 @@ impl CircuitBreaker {
         &self.name
     }
 
-    /// The state now.
+    /// The state now. An open circuit whose probe is due reads half-open, although the next call makes it so.
     #[must_use]
     pub fn state(&self) -> State {
-        self.breaker.state(self.clock.now())
+        let now = self.clock.now();
+        let BreakerSnapshot { state, next_probe_at, .. } = self.breaker.snapshot(now);
+        let probe_is_due = next_probe_at.is_some_and(|at| at <= now);
+        if state == State::Open && probe_is_due { State::HalfOpen } else { state }
     }
 
-    /// Whether calls are refused; also when the next call would be let through as a probe.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
+    /// Whether calls are refused, and the next probe is not due yet.
+    pub async fn is_open(&self) -> bool {
         self.state() == State::Open
     }
 
-    /// Whether probes are under way.
-    #[must_use]
-    pub fn is_half_open(&self) -> bool {
+    /// Whether probes are under way or due.
+    pub async fn is_half_open(&self) -> bool {
         self.state() == State::HalfOpen
     }
 
     /// Whether calls pass.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
+    pub async fn is_closed(&self) -> bool {
         self.state() == State::Closed
+    }
+
+    /// How the dependency fares, in a word for a status page and the numbers behind it.
+    pub async fn health_check(&self) -> HealthStatus {
+        let Stats { name, state, failures, last_failure, .. } = self.stats();
+        let status = match state {
+            State::Closed => Health::Healthy,
+            State::HalfOpen => Health::Degraded,
+            State::Open => Health::Unhealthy,
+        };
+        HealthStatus { name, status, state, failures, last_failure }
     }
 
     /// What it has seen.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let BreakerSnapshot { state, failures, last_failure, last_success, .. } =
+        let BreakerSnapshot { failures, last_failure, last_success, .. } =
             self.breaker.snapshot(self.clock.now());
-        Stats { name: self.name.to_string(), state, failures, last_failure, last_success }
+        Stats { name: self.name.to_string(), state: self.state(), failures, last_failure, last_success }
     }
 
     /// Closes the circuit and forgets what it has counted.
