@@ -37,7 +37,7 @@
 //!     Err(CallError::Failed(error)) => println!("tried and failed: {error}"),
 //!     Err(other) => println!("{other}"),
 //! }
-//! assert!(db.is_closed());
+//! assert!(db.is_closed().await);
 //! # }
 //! ```
 //!
@@ -73,17 +73,18 @@ pub mod priority;
 pub mod rate_limit;
 pub mod retry;
 mod span;
+mod sync;
 mod window;
 
 pub use breaker::{
-    AfterReopen, Breaker, BreakerConfig, BreakerSnapshot, Mode, Permit, Reason, Refused, Reopen, RetryPhase,
+    AfterReopen, Breaker, BreakerConfig, BreakerSnapshot, ConfigProblem, Mode, Permit, Reason, Refused, Reopen, RetryPhase,
     Settled, SlowCall, State, Transition, Trip,
 };
 pub use bulkhead::{Bulkhead, BulkheadPermit, Overloaded};
 pub use clock::{Clock, Random, Sleep, SystemRandom, TokioClock};
 pub use deadline::Deadline;
 pub use health::{HealthSnapshot, HealthStats};
-pub use library::{CallError, CircuitBreaker, CircuitBreakerBuilder, Registry, Stats};
+pub use library::{CallError, CircuitBreaker, CircuitBreakerBuilder, Health, HealthStatus, Registry, Stats};
 pub use outcome::Outcome;
 pub use presets::Preset;
 pub use priority::Priority;

@@ -62,10 +62,13 @@ fn the_circuit_recovers_after_reset_after() {
     let (breaker, now) = tripped(config(1));
     let almost = now + 30 * SECOND - Duration::from_nanos(1);
     assert!(breaker.acquire(almost, 0.5).is_err());
+    assert_eq!(breaker.state(almost), State::Open);
     assert_eq!(breaker.check(now + 30 * SECOND), Ok(()));
-    assert_eq!(breaker.state(now + 30 * SECOND), State::Open, "until a probe is taken");
+    assert_eq!(breaker.state(now + 30 * SECOND), State::HalfOpen, "the next call is a probe");
+    assert_eq!(breaker.snapshot(now + 30 * SECOND).generation, 1, "but nothing has changed yet");
     assert!(breaker.acquire(now + 30 * SECOND, 0.5).unwrap().is_probe());
     assert_eq!(breaker.state(now + 30 * SECOND), State::HalfOpen);
+    assert_eq!(breaker.snapshot(now + 30 * SECOND).generation, 2);
 }
 
 #[test]
@@ -269,9 +272,10 @@ fn half_open_that_lasts_too_long_opens_again() {
     assert!(breaker.acquire(due + 9 * SECOND, 0.5).is_err());
     assert_eq!(breaker.state(due), State::HalfOpen);
     let late = due + 10 * SECOND;
-    assert_eq!(breaker.check(late), Ok(()), "the permit decides");
-    let refused = breaker.acquire(late, 0.5).unwrap_err();
-    assert_eq!(refused, Refused { retry_after: 30 * SECOND, state: State::Open });
+    assert_eq!(breaker.state(late), State::Open, "also when nobody has called meanwhile");
+    let refused = Refused { retry_after: 30 * SECOND, state: State::Open };
+    assert_eq!(breaker.check(late), Err(refused));
+    assert_eq!(breaker.acquire(late, 0.5).unwrap_err(), refused);
     stuck.success(late, QUICK, 0.5);
     assert_eq!(breaker.state(late), State::Open);
 }
@@ -532,7 +536,9 @@ fn transitions_from_many_threads_are_told_as_one_unbroken_chain() {
     }
     let told = told.lock();
     assert_eq!(told.first().unwrap().0, State::Closed);
-    assert_eq!(told.last().unwrap().1, breaker.state(now));
+    // With nothing to wait for, an open circuit reads half-open: the next call is a probe.
+    let last = told.last().unwrap().1;
+    assert_eq!(if last == State::Open { State::HalfOpen } else { last }, breaker.state(now));
     assert!(told.windows(2).all(|pair| pair[0].1 == pair[1].0));
 }
 
