@@ -226,7 +226,8 @@ impl Breaker {
     /// Counts a success that nobody needs the lock for. Says whether it was one.
     fn succeeds_quietly(&self, ticket: Ticket, now: Instant, elapsed: Duration, unit: f64) -> bool {
         let quiet = Gate::Counted(ticket.generation());
-        if ticket.role() != Role::Counted || self.gate() != quiet || self.stripes.slow(elapsed) == Some(true) {
+        if ticket.role() != Role::Counted || self.gate() != quiet || self.stripes.slow(elapsed) == Some(true)
+        {
             return false;
         }
         let due = self.stripes.success(ticket.generation(), now);

@@ -77,8 +77,8 @@ mod sync;
 mod window;
 
 pub use breaker::{
-    AfterReopen, Breaker, BreakerConfig, BreakerSnapshot, ConfigProblem, Mode, Permit, Reason, Refused, Reopen, RetryPhase,
-    Settled, SlowCall, State, Transition, Trip,
+    AfterReopen, Breaker, BreakerConfig, BreakerSnapshot, ConfigProblem, Mode, Permit, Reason, Refused,
+    Reopen, RetryPhase, Settled, SlowCall, State, Transition, Trip,
 };
 pub use bulkhead::{Bulkhead, BulkheadPermit, Overloaded};
 pub use clock::{Clock, Random, Sleep, SystemRandom, TokioClock};

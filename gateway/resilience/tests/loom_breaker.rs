@@ -81,8 +81,8 @@ impl Out {
 
 #[test]
 fn no_more_probes_go_out_than_allowed_and_none_is_lost() {
-    for probes in [1, 2] {
-        bounded(3, move || {
+    for (probes, preemptions) in [(1, 3), (2, 2)] {
+        bounded(preemptions, move || {
             let base = Instant::now();
             // So many successes that none of the three calls closes the circuit: only probes pass.
             let breaker = breaker(touchy(probes, 9));
@@ -205,6 +205,24 @@ fn a_rate_that_is_reached_by_two_threads_together_trips() {
         fail(&breaker, now);
         other.join().unwrap();
         assert_eq!(breaker.state(now), State::Open, "one of two has failed, whichever came first");
+    });
+}
+
+#[test]
+fn a_success_that_a_judgement_has_just_missed_has_it_judge_again() {
+    loom::model(|| {
+        let base = Instant::now();
+        let now = base + Duration::from_secs(61);
+        let trip = Trip::Rate { rate: 0.3, min_calls: some(3), window: Duration::from_secs(60) };
+        let breaker = breaker(BreakerConfig { trip, ..BreakerConfig::default() });
+        // This thread has seen all failures slide out, and has been judged in the present part of the window.
+        fail(&breaker, base);
+        succeed(&breaker, now);
+        let other = Arc::clone(&breaker);
+        let other = thread::spawn(move || fail(&other, now));
+        succeed(&breaker, now);
+        other.join().unwrap();
+        assert_eq!(breaker.state(now), State::Open, "one of three has failed");
     });
 }
 

@@ -224,7 +224,8 @@ impl Circuit {
                 Phase::Open { until } => until,
                 Phase::Closed | Phase::HalfOpen(_) => None,
             },
-            refused: self.refused,
+            // A reopening that nobody has taken note of yet has refused nobody.
+            refused: if standing.generation == self.standing.generation { self.refused } else { 0 },
             last_failure: self.last_failure,
             last_success: self.last_success.max(self.stripes.last_success()),
         }

@@ -36,10 +36,8 @@ struct Share {
 
 impl Counts {
     pub(super) fn new(config: &BreakerConfig) -> Self {
-        let share = |rate: f64, min_calls: u32| Share {
-            rate: clamped(rate, 1.0),
-            min_calls: u64::from(min_calls),
-        };
+        let share =
+            |rate: f64, min_calls: u32| Share { rate: clamped(rate, 1.0), min_calls: u64::from(min_calls) };
         let rule = match &config.trip {
             Trip::Count { failures, window } => Rule::Count {
                 threshold: failures.get(),

@@ -85,7 +85,9 @@ fn explore(probes: u32, max_half_open: Option<Duration>, histories: u32, seed: u
                     let closed = before == State::HalfOpen && breaker.state(now) == State::Closed;
                     reached.closed_again += u64::from(closed);
                 }
-                10 if !out.is_empty() => settled.push(out.swap_remove(chosen).0.failure(now, Duration::ZERO, 0.5)),
+                10 if !out.is_empty() => {
+                    settled.push(out.swap_remove(chosen).0.failure(now, Duration::ZERO, 0.5))
+                }
                 11 if !out.is_empty() => settled.push(out.swap_remove(chosen).0.neutral(now)),
                 12 if !out.is_empty() => drop(out.swap_remove(chosen)),
                 13 => drop(settled.pop().map(|settled| settled.late_failure(now, 0.5))),

@@ -120,7 +120,11 @@ mod tests {
             trip: Trip::Rate { rate: 1.5, min_calls: NonZeroU32::MIN, window: Duration::ZERO },
             reset_after: Duration::ZERO,
             max_half_open: Some(Duration::ZERO),
-            slow_call: Some(SlowCall { threshold: Duration::ZERO, rate: f64::NAN, min_calls: NonZeroU32::MIN }),
+            slow_call: Some(SlowCall {
+                threshold: Duration::ZERO,
+                rate: f64::NAN,
+                min_calls: NonZeroU32::MIN,
+            }),
             reopen: Some(Reopen {
                 fixed: 0,
                 interval: Duration::from_secs(2),

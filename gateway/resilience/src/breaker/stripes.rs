@@ -179,7 +179,8 @@ impl Stripes {
 
     /// When a success last came this way.
     pub(super) fn last_success(&self) -> Option<Instant> {
-        let last = self.stripes.iter().map(|Padded(stripe)| stripe.last_success.load(Ordering::Relaxed)).max()?;
+        let last =
+            self.stripes.iter().map(|Padded(stripe)| stripe.last_success.load(Ordering::Relaxed)).max()?;
         Some(at(*self.epoch.get()?, last.checked_sub(1)?))
     }
 

@@ -1,5 +1,7 @@
 //! The rules of the breaker, one test each. The instants are virtual: one base, and spans added to it.
 
+mod half_open;
+
 use std::num::NonZeroU32;
 use std::panic::AssertUnwindSafe;
 use std::sync::Barrier;
@@ -215,6 +217,23 @@ fn a_rate_trips_only_over_enough_calls() {
     assert_eq!(breaker.state(now), State::Closed, "19 of 39, the earlier ones have slid out");
     fail(&breaker, now + 61 * SECOND);
     assert_eq!(breaker.state(now), State::Open);
+}
+
+#[test]
+fn a_success_trips_when_it_is_the_call_that_was_missing_or_lets_old_ones_fall_out() {
+    let trip = Trip::Rate { rate: 0.5, min_calls: some(2), window: 60 * SECOND };
+    let (missing, now) = breaker(BreakerConfig { trip: trip.clone(), ..BreakerConfig::default() });
+    fail(&missing, now);
+    succeed(&missing, now);
+    assert_eq!(missing.state(now), State::Open, "one of two");
+
+    let (sliding, now) = breaker(BreakerConfig { trip, ..BreakerConfig::default() });
+    succeed(&sliding, now);
+    succeed(&sliding, now);
+    fail(&sliding, now + 30 * SECOND);
+    assert_eq!(sliding.state(now + 30 * SECOND), State::Closed, "one of three");
+    succeed(&sliding, now + 61 * SECOND);
+    assert_eq!(sliding.state(now + 61 * SECOND), State::Open, "one of two");
 }
 
 #[test]
