@@ -76,11 +76,12 @@ pub mod renewing;
 pub mod retry;
 mod span;
 pub mod spawn;
+mod sync;
 mod window;
 
 pub use breaker::{
-    AfterReopen, Breaker, BreakerConfig, BreakerSnapshot, Mode, Permit, Reason, Refused, Reopen, RetryPhase,
-    Settled, SlowCall, State, Transition, Trip,
+    AfterReopen, Breaker, BreakerConfig, BreakerSnapshot, ConfigProblem, Mode, Permit, Reason, Refused,
+    Reopen, RetryPhase, Settled, SlowCall, State, Transition, Trip,
 };
 pub use bulkhead::{Bulkhead, BulkheadPermit, Overloaded};
 pub use clock::{Clock, Random, Sleep, SystemRandom, TokioClock};

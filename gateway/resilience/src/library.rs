@@ -1,10 +1,11 @@
 //! The breaker as a library of its own: wrap any async call of any client in a circuit.
 //!
 //! A [`CircuitBreaker`] is a [`Breaker`] with a name, a clock and a source of chance, and a [`call`](CircuitBreaker::call)
-//! that does the bookkeeping. A [`Registry`] keeps them by name. Here every `Err` counts as a failure unless the caller
+//! that does the bookkeeping. A [`Registry`] keeps them by name, a [`HealthStatus`] shows how one fares. Here every `Err` counts as a failure unless the caller
 //! says which ones do ([`call_judged`](CircuitBreaker::call_judged)); retries, limits and timeouts are not included.
 
 mod builder;
+mod health;
 mod registry;
 
 use std::fmt;
@@ -13,9 +14,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use self::builder::CircuitBreakerBuilder;
+pub use self::health::{Health, HealthStatus};
 pub use self::registry::Registry;
 use crate::breaker::{Breaker, BreakerSnapshot, Refused, State};
 use crate::clock::{Clock, Random};
+use crate::health::HealthStats;
 
 /// A named circuit around calls of one dependency. Clones share the circuit.
 ///
@@ -40,6 +43,7 @@ pub struct CircuitBreaker {
     breaker: Arc<Breaker>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
+    health: Arc<HealthStats>,
 }
 
 /// Why a call through a circuit has no result.
@@ -68,32 +72,6 @@ pub struct Stats {
     pub last_success: Option<Instant>,
 }
 
-/// How a dependency fares.
-#[derive(Clone, Debug, PartialEq)]
-pub struct HealthStatus {
-    /// The circuit's name.
-    pub name: String,
-    /// The verdict.
-    pub status: Health,
-    /// The circuit's state.
-    pub state: State,
-    /// Failures that count towards the next trip.
-    pub failures: u32,
-    /// When a call last failed.
-    pub last_failure: Option<Instant>,
-}
-
-/// The verdict of a [`HealthStatus`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Health {
-    /// The circuit is closed.
-    Healthy,
-    /// It is half-open: probes decide.
-    Degraded,
-    /// It is open.
-    Unhealthy,
-}
-
 impl CircuitBreaker {
     /// Begins the description of a circuit of that name; [`CircuitBreakerBuilder::build`] makes it.
     #[expect(clippy::new_ret_no_self, reason = "the builder is the documented way in")]
@@ -107,7 +85,7 @@ impl CircuitBreaker {
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Self {
-        Self { name: name.into(), breaker, clock, random }
+        Self { name: name.into(), breaker, clock, random, health: Arc::default() }
     }
 
     /// Makes the call if the circuit lets it pass. Every `Err` counts as a failure.
@@ -139,15 +117,26 @@ impl CircuitBreaker {
         Fut: Future<Output = Result<T, E>>,
     {
         let start = self.clock.now();
-        let permit = self.breaker.acquire(start, self.random.unit())?;
+        let permit = self.breaker.enter(start, self.random.unit())?;
         let result = call().await;
         let now = self.clock.now();
         let elapsed = now.saturating_duration_since(start);
-        match &result {
-            Ok(_) => permit.success(now, elapsed, self.random.unit()),
-            Err(error) if is_failure(error) => permit.failure(now, elapsed, self.random.unit()),
-            Err(_) => permit.neutral(now),
+        let good = match &result {
+            Ok(_) => {
+                permit.success(now, elapsed, self.random.unit());
+                true
+            }
+            Err(error) if is_failure(error) => {
+                permit.failure(now, elapsed, self.random.unit());
+                false
+            }
+            // The dependency has answered; that the call made no sense is not its fault.
+            Err(_) => {
+                permit.neutral(now);
+                true
+            }
         };
+        self.health.record(now, good, elapsed);
         result.map_err(CallError::Failed)
     }
 
@@ -157,47 +146,45 @@ impl CircuitBreaker {
         &self.name
     }
 
-    /// The state now. An open circuit whose probe is due reads half-open, although the next call makes it so.
+    /// The state now. After `timeout`, an open circuit reads half-open: the next call is a probe.
     #[must_use]
     pub fn state(&self) -> State {
-        let now = self.clock.now();
-        let BreakerSnapshot { state, next_probe_at, .. } = self.breaker.snapshot(now);
-        let probe_is_due = next_probe_at.is_some_and(|at| at <= now);
-        if state == State::Open && probe_is_due { State::HalfOpen } else { state }
+        self.breaker.state(self.clock.now())
     }
 
-    /// Whether calls are refused, and the next probe is not due yet.
+    /// Whether calls are refused. Asynchronous as its users expect it to be; it does not wait.
     pub async fn is_open(&self) -> bool {
         self.state() == State::Open
     }
 
-    /// Whether probes are under way or due.
+    /// Whether the next call is a probe, or probes are under way. It does not wait.
     pub async fn is_half_open(&self) -> bool {
         self.state() == State::HalfOpen
     }
 
-    /// Whether calls pass.
+    /// Whether calls pass. It does not wait.
     pub async fn is_closed(&self) -> bool {
         self.state() == State::Closed
     }
 
-    /// How the dependency fares, in a word for a status page and the numbers behind it.
+    /// How the dependency fares, by the calls of the last minute. It calls nothing and does not wait.
     pub async fn health_check(&self) -> HealthStatus {
-        let Stats { name, state, failures, last_failure, .. } = self.stats();
-        let status = match state {
-            State::Closed => Health::Healthy,
-            State::HalfOpen => Health::Degraded,
-            State::Open => Health::Unhealthy,
-        };
-        HealthStatus { name, status, state, failures, last_failure }
+        self.health()
+    }
+
+    /// What [`health_check`](Self::health_check) gives, for callers that are not asynchronous.
+    #[must_use]
+    pub fn health(&self) -> HealthStatus {
+        let now = self.clock.now();
+        HealthStatus::new(&self.name, &self.breaker.snapshot(now), &self.health.snapshot(now), now)
     }
 
     /// What it has seen.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let BreakerSnapshot { failures, last_failure, last_success, .. } =
+        let BreakerSnapshot { state, failures, last_failure, last_success, .. } =
             self.breaker.snapshot(self.clock.now());
-        Stats { name: self.name.to_string(), state: self.state(), failures, last_failure, last_success }
+        Stats { name: self.name.to_string(), state, failures, last_failure, last_success }
     }
 
     /// Closes the circuit and forgets what it has counted.

@@ -49,6 +49,7 @@ async fn the_circuit_opens_refuses_probes_and_closes() {
     assert_eq!(refused.to_string(), "circuit breaker is open");
 
     tokio::time::advance(30 * SECOND).await;
+    assert!(circuit.is_half_open().await, "the next call is a probe");
     assert_eq!(succeed(&circuit).await.unwrap(), 7);
     assert!(circuit.is_half_open().await);
     assert_eq!(succeed(&circuit).await.unwrap(), 7);
@@ -106,6 +107,11 @@ async fn the_registry_makes_one_circuit_per_name_and_reports_all() {
     assert_eq!(seen, [("payment", State::Closed), ("redis", State::Open)]);
     assert!(stats[1].last_failure.is_some() && stats[1].last_success.is_none());
 
+    let health = registry.health();
+    let seen: Vec<(&str, Health)> =
+        health.iter().map(|(name, health)| (name.as_str(), health.status)).collect();
+    assert_eq!(seen, [("payment", Health::Healthy), ("redis", Health::Unhealthy)]);
+
     assert!(registry.reset("redis"));
     assert!(!registry.reset("unknown"));
     assert!(registry.get("redis").is_closed().await);
@@ -113,4 +119,57 @@ async fn the_registry_makes_one_circuit_per_name_and_reports_all() {
     assert_eq!(registry.get("redis").stats().failures, 1);
     registry.reset_all();
     assert_eq!(registry.get("redis").stats().failures, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_health_check_tells_how_the_calls_of_the_last_minute_fared() {
+    let circuit = CircuitBreaker::new("db").failure_threshold(2).success_threshold(1).build();
+    let slow = || async {
+        tokio::time::sleep(Duration::from_millis(40)).await;
+        Ok::<_, DbError>(7)
+    };
+    for _ in 0..9 {
+        circuit.call(slow).await.unwrap();
+    }
+    fail(&circuit).await;
+    let health = circuit.health_check().await;
+    assert_eq!((health.name.as_str(), health.status, health.state), ("db", Health::Healthy, State::Closed));
+    assert_eq!((health.failures, health.next_probe_in), (1, None));
+    assert!((health.success_rate - 0.9).abs() < 1e-9, "a tenth is not more than a tenth");
+    assert!(health.latency_p99.unwrap() >= Duration::from_millis(37));
+    assert!(health.last_failure.is_some());
+
+    fail(&circuit).await;
+    tokio::time::advance(10 * SECOND).await;
+    let health = circuit.health_check().await;
+    assert_eq!((health.status, health.state), (Health::Unhealthy, State::Open));
+    assert_eq!(health.next_probe_in, Some(20 * SECOND));
+    assert_eq!(health.status.to_string(), "unhealthy");
+
+    tokio::time::advance(20 * SECOND).await;
+    let health = circuit.health_check().await;
+    assert_eq!((health.status, health.state), (Health::Degraded, State::HalfOpen));
+    assert_eq!(health.next_probe_in, Some(Duration::ZERO));
+
+    succeed(&circuit).await.unwrap();
+    assert_eq!(circuit.health().status, Health::Degraded, "closed, but too many have failed of late");
+    tokio::time::advance(61 * SECOND).await;
+    assert_eq!(circuit.health().status, Health::Healthy);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_hangs_for_ever_does_not_keep_the_circuit_half_open() {
+    let circuit = CircuitBreaker::new("db").failure_threshold(1).success_threshold(1).timeout(SECOND).build();
+    fail(&circuit).await;
+    tokio::time::advance(SECOND).await;
+    let hanging = tokio::spawn({
+        let circuit = circuit.clone();
+        async move { circuit.call(std::future::pending::<Result<(), DbError>>).await }
+    });
+    tokio::task::yield_now().await;
+    assert!(succeed(&circuit).await.unwrap_err().is_circuit_open(), "the only probe is out");
+    tokio::time::advance(601 * SECOND).await;
+    assert!(succeed(&circuit).await.is_ok());
+    assert!(circuit.is_closed().await);
+    hanging.abort();
 }
