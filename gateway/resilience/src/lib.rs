@@ -3,12 +3,13 @@
 //! The mechanisms know nothing of HTTP, plugins or configuration files; a database client can be wrapped in them as well
 //! as an HTTP one. They read no clock and roll no dice: time and chance are passed in, so that a day of failures is
 //! tested in a millisecond. Only what waits by itself ([`RateLimiter::acquire`], [`Bulkhead::acquire`]) uses tokio's
-//! time, which tests can pause.
+//! time, which tests can pause; [`hedged`] is given a [`Clock`] to be woken by.
 //!
 //! | to …                                                     | use                                    |
 //! |----------------------------------------------------------|----------------------------------------|
 //! | stop calling what keeps failing                          | [`Breaker`], or [`CircuitBreaker`] to wrap a call |
-//! | try again, at growing distances, within a deadline       | [`RetryPolicy`], [`RetryBudget`]       |
+//! | try again, at growing distances, within a deadline       | [`RetryPolicy`], [`Attempts`], [`RetryBudget`] |
+//! | ask once more while an answer is slow to come            | [`hedged`]                             |
 //! | send no more than was agreed, and heed a 429             | [`RateLimiter`]                        |
 //! | have no more than so many calls at a time                | [`Bulkhead`]                           |
 //! | hand down the time that is left                          | [`Deadline`]                           |
@@ -66,6 +67,7 @@ pub mod bulkhead;
 pub mod clock;
 pub mod deadline;
 pub mod health;
+pub mod hedge;
 pub mod library;
 pub mod outcome;
 pub mod presets;
@@ -83,9 +85,12 @@ pub use bulkhead::{Bulkhead, BulkheadPermit, Overloaded};
 pub use clock::{Clock, Random, Sleep, SystemRandom, TokioClock};
 pub use deadline::Deadline;
 pub use health::{HealthSnapshot, HealthStats};
+pub use hedge::{HedgeAfter, HedgeConfig, Hedged, hedged};
 pub use library::{CallError, CircuitBreaker, CircuitBreakerBuilder, Registry, Stats};
 pub use outcome::Outcome;
 pub use presets::Preset;
 pub use priority::Priority;
 pub use rate_limit::{Limited, LimitedBy, RateLimiter, RateLimiterConfig};
-pub use retry::{BudgetConfig, Next, RetryBudget, RetryPolicy, StopReason};
+pub use retry::{
+    Around, Attempted, Attempts, BudgetConfig, Jitter, Next, RetryBudget, RetryPolicy, StopReason,
+};
