@@ -2,8 +2,8 @@
 //!
 //! The mechanisms know nothing of HTTP, plugins or configuration files; a database client can be wrapped in them as well
 //! as an HTTP one. They read no clock and roll no dice: time and chance are passed in, so that a day of failures is
-//! tested in a millisecond. Only what waits by itself ([`RateLimiter::acquire`], [`Bulkhead::acquire`]) uses tokio's
-//! time, which tests can pause; [`hedged`] is given a [`Clock`] to be woken by.
+//! tested in a millisecond. What waits by itself ([`Bulkhead::acquire`], [`hedged`]) is given a [`Clock`] to be woken by;
+//! only [`RateLimiter::acquire`] still uses tokio's time, which tests can pause.
 //!
 //! | to …                                                     | use                                    |
 //! |----------------------------------------------------------|----------------------------------------|
@@ -11,7 +11,8 @@
 //! | try again, at growing distances, within a deadline       | [`RetryPolicy`], [`Attempts`], [`RetryBudget`] |
 //! | ask once more while an answer is slow to come            | [`hedged`]                             |
 //! | send no more than was agreed, and heed a 429             | [`RateLimiter`]                        |
-//! | have no more than so many calls at a time                | [`Bulkhead`]                           |
+//! | have no more than so many calls at a time, the important ones first | [`Bulkhead`]                |
+//! | find out how many that should be                         | [`AdaptiveLimit`]                      |
 //! | hand down the time that is left                          | [`Deadline`]                           |
 //! | show how a dependency fares                              | [`HealthStats`]                        |
 //!
@@ -81,7 +82,7 @@ pub use breaker::{
     AfterReopen, Breaker, BreakerConfig, BreakerSnapshot, Mode, Permit, Reason, Refused, Reopen, RetryPhase,
     Settled, SlowCall, State, Transition, Trip,
 };
-pub use bulkhead::{Bulkhead, BulkheadPermit, Overloaded};
+pub use bulkhead::{AdaptiveLimit, Algorithm, Ask, Bulkhead, BulkheadConfig, BulkheadPermit, Overloaded};
 pub use clock::{Clock, Random, Sleep, SystemRandom, TokioClock};
 pub use deadline::Deadline;
 pub use health::{HealthSnapshot, HealthStats};
