@@ -3,7 +3,7 @@
 //! One slow dependency must not take every thread, socket and byte of memory. Whoever finds the queue full is refused at
 //! once, because a longer queue only makes everybody late. Four things are decided here:
 //!
-//! - **Who goes next.** [`Priority::High`] before `Normal` before `Low`; within one priority the order of arrival. A
+//! - **Who goes next.** [`Priority::High`](crate::Priority::High) before `Normal` before `Low`; within one priority the order of arrival. A
 //!   full queue makes room for a call of higher priority by displacing the youngest waiter of the lowest one. Low
 //!   priority may starve: that is what it is for.
 //! - **Who is not worth waiting.** With `shed`, a call that by the service time observed lately cannot be answered
@@ -16,14 +16,15 @@
 
 mod adaptive;
 mod aimd;
+mod config;
 mod gradient;
 mod line;
+mod permit;
 mod service;
 
 use std::fmt;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -31,34 +32,13 @@ use tokio::sync::oneshot;
 
 pub use self::adaptive::{AdaptiveLimit, Algorithm};
 use self::adaptive::{Limit, Sample};
+pub use self::config::{Ask, BulkheadConfig, Overloaded};
 use self::line::{Line, Ticket, Waiter};
+pub use self::permit::BulkheadPermit;
 use self::service::ServiceTime;
 use crate::clock::Clock;
 use crate::deadline::Deadline;
 use crate::outcome::Outcome;
-use crate::priority::Priority;
-
-/// How many calls run and wait.
-#[derive(Clone, Debug, PartialEq)]
-pub struct BulkheadConfig {
-    /// Most calls at a time. Default 512.
-    pub max: NonZeroUsize,
-    /// Most calls that wait; 0: nobody waits. Default 512.
-    pub max_waiting: usize,
-    /// Lets the limit find its own value, up to `max`. Default `None`: the limit is `max`.
-    pub adaptive: Option<AdaptiveLimit>,
-    /// Whether calls are refused that cannot be answered before their deadline. Default `true`.
-    pub shed: bool,
-}
-
-/// What a call asks for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ask {
-    /// Its place among those who wait.
-    pub priority: Priority,
-    /// When nobody wants its answer any more.
-    pub deadline: Deadline,
-}
 
 /// Limits how many calls run at a time.
 pub struct Bulkhead {
@@ -72,36 +52,6 @@ pub struct Bulkhead {
     line: Mutex<Line>,
     service: ServiceTime,
     adaptive: Option<Mutex<Limit>>,
-}
-
-/// Room for one call; dropping it gives the room to the next waiter.
-#[derive(Debug)]
-#[must_use = "the room is given back when the permit is dropped"]
-pub struct BulkheadPermit {
-    bulkhead: Arc<Bulkhead>,
-    observed: AtomicBool,
-    held: bool,
-}
-
-/// The bulkhead has no room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Overloaded {
-    /// All slots are taken, and the queue is full of calls that are not less important.
-    #[error("all slots are taken and the queue is full")]
-    Full,
-    /// The deadline passed while the call was waiting.
-    #[error("the deadline passed while waiting for a slot")]
-    Deadline,
-    /// By the service time observed lately, the call could not have been answered before its deadline.
-    #[error("the deadline is too close for a call that waits {expected_wait:?} for a slot")]
-    Shed {
-        /// The wait for a slot, if the next one came free at once: the calls ahead × service time ÷ limit. Zero for
-        /// the first in line, which was refused because a call itself takes longer than it has left.
-        expected_wait: Duration,
-    },
-    /// A call of higher priority took its place in the full queue.
-    #[error("a call of higher priority took its place in the queue")]
-    Displaced,
 }
 
 impl Bulkhead {
@@ -326,41 +276,6 @@ impl Bulkhead {
     }
 }
 
-impl BulkheadPermit {
-    /// A permit for a slot that was taken.
-    fn new(bulkhead: &Arc<Bulkhead>) -> Self {
-        Self { bulkhead: Arc::clone(bulkhead), observed: AtomicBool::new(false), held: true }
-    }
-
-    /// Tells how the call went: `latency` is the time to the answer's head, which ended at `now`.
-    ///
-    /// It feeds the service time that shedding goes by, and the adaptive limit. Only the first word counts; the slot is
-    /// held on until the permit is dropped. [`Outcome::Cancelled`] says nothing, and a permit that is dropped unobserved
-    /// neither.
-    pub fn observe(&self, now: Instant, latency: Duration, outcome: Outcome) {
-        if !self.observed.swap(true, Ordering::Relaxed) {
-            self.bulkhead.observe(now, latency, outcome);
-        }
-    }
-
-    fn give_back(mut self) {
-        self.held = false;
-        self.bulkhead.release();
-    }
-}
-
-impl Drop for BulkheadPermit {
-    fn drop(&mut self) {
-        if self.held {
-            if *self.observed.get_mut() {
-                self.bulkhead.streaming.fetch_sub(1, Ordering::Relaxed);
-            }
-            self.bulkhead.release();
-            self.bulkhead.serve_line();
-        }
-    }
-}
-
 /// What a waiter is told.
 type Turn = Result<BulkheadPermit, Overloaded>;
 
@@ -383,13 +298,6 @@ impl Drop for Place<'_> {
             waiter
         };
         drop(waiter);
-    }
-}
-
-impl Default for BulkheadConfig {
-    fn default() -> Self {
-        let calls = NonZeroUsize::MIN.saturating_add(511);
-        Self { max: calls, max_waiting: calls.get(), adaptive: None, shed: true }
     }
 }
 

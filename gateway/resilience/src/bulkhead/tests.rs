@@ -6,10 +6,13 @@ mod model;
 mod shed;
 mod threads;
 
+use std::num::NonZeroUsize;
+
 use tokio::task::{JoinHandle, yield_now};
 
 use super::*;
 use crate::clock::TokioClock;
+use crate::priority::Priority;
 
 const SECOND: Duration = Duration::from_secs(1);
 
