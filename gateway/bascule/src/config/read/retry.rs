@@ -5,7 +5,7 @@ use crate::config::{
     reader::{Field, Reader},
     settings::RetrySettings,
 };
-use bascule_resilience::{BudgetConfig, RetryPolicy};
+use bascule_resilience::{BudgetConfig, Jitter, RetryPolicy};
 use std::{sync::Arc, time::Duration};
 
 /// Most entries of `delays` and `on`: attempts beyond this are no retrying any more.
@@ -19,7 +19,7 @@ pub(crate) fn default_retry() -> RetrySettings {
             base_delay: Duration::from_millis(100),
             multiplier: 2.0,
             max_delay: Duration::from_secs(30),
-            jitter: 0.25,
+            jitter: Jitter::Proportional(0.25),
             delays: Vec::new(),
             retry_after_max: Duration::from_secs(60),
             timeout_factor: 1.0,
@@ -61,7 +61,7 @@ fn rule(table: &Reader<'_, '_>, retry: &mut RetrySettings) {
     policy.base_delay = duration("base_delay").unwrap_or(policy.base_delay);
     policy.multiplier = number("multiplier").unwrap_or(policy.multiplier);
     policy.max_delay = duration("max_delay").unwrap_or(policy.max_delay);
-    policy.jitter = number("jitter").unwrap_or(policy.jitter);
+    policy.jitter = number("jitter").map_or(policy.jitter, Jitter::Proportional);
     policy.retry_after_max = duration("retry_after_max").unwrap_or(policy.retry_after_max);
     policy.timeout_factor = number("timeout_factor").unwrap_or(policy.timeout_factor);
     if let Some(items) = table.field("delays").and_then(|field| bounded(&field)) {
