@@ -21,17 +21,24 @@ mod landing;
 mod marks;
 mod table;
 
-use std::{future::Future, sync::Arc, time::Instant};
-
-use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use std::{
+    future::{Future, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Instant,
+};
 
 use self::{
     flight::{Arrival, Handover, Seat},
     landing::Landing,
     table::{Boarding, Table},
 };
-use crate::key::Key;
+use crate::{
+    key::Key,
+    sync::{Mutex, Notify, spawn, watch},
+};
 
 pub use self::flight::{Flight, Landed};
 
@@ -137,7 +144,7 @@ where
     /// the caller bounds the wait.
     pub async fn idle(&self) {
         loop {
-            let mut landed = std::pin::pin!(self.landed.notified());
+            let mut landed = pin!(self.landed.notified());
             // Registered before the look, so that a landing between the look and the wait is not missed.
             landed.as_mut().enable();
             if self.in_flight() == 0 {
@@ -164,9 +171,10 @@ where
     {
         let (key, handover) = landing.identity();
         let fetched = fetch();
-        let task = tokio::spawn(async move {
-            let fetched = fetched.await;
-            landing.publish(fetched);
+        let task = spawn(async move {
+            if let Some(fetched) = caught(fetched).await {
+                landing.publish(fetched);
+            }
         });
         self.table.lock().own(&key, &handover, task.abort_handle());
     }
@@ -225,5 +233,16 @@ impl<T, P> Drop for Coalescer<T, P> {
     }
 }
 
+/// None if the fetch panicked, so that its end is the flight's affair alone and not that of whoever runs the task.
+async fn caught<F: Future>(fetched: F) -> Option<F::Output> {
+    let mut fetched = pin!(fetched);
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| fetched.as_mut().poll(cx))) {
+        Ok(polled) => polled.map(Some),
+        Err(_) => Poll::Ready(None),
+    })
+    .await
+}
+
 #[cfg(test)]
+#[cfg(not(feature = "shuttle"))]
 mod tests;

@@ -69,6 +69,7 @@ mod entry;
 mod key;
 mod scope;
 mod store;
+mod sync;
 
 pub use coalesce::{Coalescer, Fetched, Flight, JoinError, Landed, REFRESHES_MAX};
 pub use entry::{Entry, Freshness};

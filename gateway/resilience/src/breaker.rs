@@ -20,6 +20,18 @@
 //!
 //! The rules are in `circuit` (a plain struct behind a short lock); this file adds the lock-free path of a closed
 //! circuit and the delivery of events. It does not classify failures, sleep, or read a clock.
+//!
+//! # What threads may rely on
+//!
+//! A success in a closed circuit takes no shared lock and writes to no line that another thread reads: it goes to a
+//! stripe (see `stripes`). All else is done one at a time. Exact under any interleaving are therefore the generations,
+//! the probes, failures by number, and runs: a success ends the run that had begun when it was reported. Under a rate,
+//! an outcome is in the sum of a judgement or has the circuit judged once more, so that no trip is lost between two
+//! threads, and no outcome ever counts twice or in a newer generation.
+//!
+//! Approximate is only this. Rates are counted to a sixtieth of their window. A time that lies behind that of another
+//! thread is lifted to it at the next failure and not before, so that a success may be dated, and counted, as much too
+//! early as the threads' clocks differ.
 
 mod circuit;
 mod config;
@@ -27,22 +39,28 @@ mod counts;
 mod event;
 mod outbox;
 mod permit;
+mod problem;
 mod schedule;
+mod standing;
+mod stripes;
 mod ticket;
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use self::circuit::{Circuit, Outcome};
 pub use self::config::{AfterReopen, BreakerConfig, Mode, Reopen, SlowCall, Trip};
 pub use self::event::{BreakerSnapshot, Reason, Refused, RetryPhase, State, Transition};
 pub use self::permit::{Permit, Settled};
-use self::ticket::{Gate, Ticket};
+pub use self::problem::ConfigProblem;
+use self::stripes::{Padded, Stripes};
+use self::ticket::{Gate, Role, Ticket};
+use crate::sync::{AtomicU64, Mutex};
 
 /// One circuit. Share it as an `Arc`; all methods may be called from any thread.
 ///
@@ -50,8 +68,10 @@ use self::ticket::{Gate, Ticket};
 /// `unit` is a random number in `[0, 1)`, used for the jitter of a reopening schedule only.
 pub struct Breaker {
     config: Arc<BreakerConfig>,
-    /// What [`Circuit::gate`] said when the lock was last held: lets calls pass a closed circuit without the lock.
-    gate: AtomicU64,
+    /// What [`Circuit::gate`] said when the lock was last held: lets calls pass a closed circuit without the lock. On
+    /// lines of its own, so that who counts references to the breaker does not slow down who reads it.
+    gate: Padded<AtomicU64>,
+    stripes: Arc<Stripes>,
     circuit: Mutex<Circuit>,
     /// Woken when the circuit starts to refuse all calls.
     opened: Notify,
@@ -68,10 +88,12 @@ impl Breaker {
         on_transition: impl Fn(&Transition) + Send + Sync + 'static,
     ) -> Arc<Self> {
         let config = Arc::new(config);
-        let circuit = Circuit::new(Arc::clone(&config));
+        let stripes = Arc::new(Stripes::new(&config));
+        let circuit = Circuit::new(Arc::clone(&config), Arc::clone(&stripes));
         Arc::new(Self {
             config,
-            gate: AtomicU64::new(circuit.gate().pack()),
+            gate: Padded(AtomicU64::new(circuit.gate().pack())),
+            stripes,
             circuit: Mutex::new(circuit),
             opened: Notify::new(),
             on_transition: Box::new(on_transition),
@@ -84,7 +106,8 @@ impl Breaker {
         &self.config
     }
 
-    /// Says whether a call would pass now, without letting it: takes no probe and changes no state.
+    /// Says whether a call would pass now, without letting it: takes no probe. Until something is reported or time
+    /// passes, [`acquire`](Self::acquire) says the same.
     ///
     /// An open circuit whose probe is due passes here; the permit then turns it half-open. In mode `observe` and `off`
     /// everything passes.
@@ -92,8 +115,8 @@ impl Breaker {
     /// # Errors
     /// [`Refused`] while the circuit is open, or half-open with all probes out.
     pub fn check(&self, now: Instant) -> Result<(), Refused> {
-        match Gate::unpack(self.gate.load(Ordering::Acquire)) {
-            Gate::Counted(_) | Gate::Unwatched(_) => Ok(()),
+        match self.gate() {
+            Gate::Counted(_) | Gate::Heeded(_) | Gate::Unwatched(_) => Ok(()),
             Gate::Ask => self.change(|circuit| circuit.verdict(now)),
         }
     }
@@ -103,17 +126,33 @@ impl Breaker {
     /// # Errors
     /// [`Refused`] while the circuit is open, or half-open with all probes out.
     pub fn acquire(self: &Arc<Self>, now: Instant, unit: f64) -> Result<Permit, Refused> {
-        let ticket = match Gate::unpack(self.gate.load(Ordering::Acquire)) {
-            Gate::Counted(generation) => Ticket::counted(generation),
-            Gate::Unwatched(generation) => Ticket::unwatched(generation),
-            Gate::Ask => self.change(|circuit| circuit.admit(now, unit))?,
-        };
+        let ticket = self.admit(now, unit)?;
         Ok(Permit::new(Arc::clone(self), ticket))
     }
 
-    /// The state at `now`. An open circuit whose probe is due reads open until a call takes the probe.
-    pub fn state(&self, _now: Instant) -> State {
-        self.circuit.lock().state()
+    /// Like [`acquire`](Self::acquire), for a call that ends where it began: the guard borrows the breaker. Threads that
+    /// share a closed circuit then write to nothing that is shared.
+    ///
+    /// # Errors
+    /// As for [`acquire`](Self::acquire).
+    pub fn enter(&self, now: Instant, unit: f64) -> Result<Permit<&Self>, Refused> {
+        Self::enter_with(self, now, unit)
+    }
+
+    /// Like [`acquire`](Self::acquire), for a caller who has a handle already: a reference-counted struct, say, that the
+    /// breaker is a part of.
+    ///
+    /// # Errors
+    /// As for [`acquire`](Self::acquire).
+    pub fn enter_with<H: Borrow<Self>>(handle: H, now: Instant, unit: f64) -> Result<Permit<H>, Refused> {
+        let ticket = handle.borrow().admit(now, unit)?;
+        Ok(Permit::new(handle, ticket))
+    }
+
+    /// The state at `now`. An open circuit whose probe is due reads half-open, though it changes only when a call takes
+    /// the probe; one whose half-open has lasted too long reads open.
+    pub fn state(&self, now: Instant) -> State {
+        self.circuit.lock().state(now)
     }
 
     /// All that a status page shows.
@@ -158,12 +197,62 @@ impl Breaker {
         opened.await;
     }
 
+    fn gate(&self) -> Gate {
+        Gate::unpack(self.gate.0.load(Ordering::Acquire))
+    }
+
+    fn admit(&self, now: Instant, unit: f64) -> Result<Ticket, Refused> {
+        match self.gate() {
+            Gate::Counted(generation) | Gate::Heeded(generation) => Ok(Ticket::counted(generation)),
+            Gate::Unwatched(generation) => Ok(Ticket::unwatched(generation)),
+            Gate::Ask => self.change(|circuit| circuit.admit(now, unit)),
+        }
+    }
+
+    fn stands(&self, ticket: Ticket, now: Instant) -> bool {
+        self.gate() != Gate::Ask || self.circuit.lock().stands(ticket, now)
+    }
+
     fn settle(&self, ticket: Ticket, outcome: Outcome, now: Instant, elapsed: Duration, unit: f64) {
-        self.change(|circuit| circuit.settle(ticket, outcome, now, elapsed, unit));
+        if outcome == Outcome::Success && self.succeeds_quietly(ticket, now, elapsed, unit) {
+            return;
+        }
+        self.change(|circuit| {
+            self.call_for_attention(circuit);
+            circuit.settle(ticket, outcome, now, elapsed, unit);
+        });
+    }
+
+    /// Counts a success that nobody needs the lock for. Says whether it was one.
+    fn succeeds_quietly(&self, ticket: Ticket, now: Instant, elapsed: Duration, unit: f64) -> bool {
+        let quiet = Gate::Counted(ticket.generation());
+        if ticket.role() != Role::Counted || self.gate() != quiet || self.stripes.slow(elapsed) == Some(true)
+        {
+            return false;
+        }
+        let due = self.stripes.success(ticket.generation(), now);
+        // A judgement that began meanwhile may have missed this success: see `call_for_attention`.
+        if due || (self.stripes.tallied() && self.gate() != quiet) {
+            self.change(|circuit| circuit.review(ticket, now, unit));
+        }
+        true
+    }
+
+    /// Before a judgement by rates reads the stripes, the gate tells successes to look again. One that is not in the sum
+    /// came to its stripe after the judge had left it, and so sees the gate as it is set here or later.
+    fn call_for_attention(&self, circuit: &Circuit) {
+        if let Gate::Counted(generation) = circuit.gate()
+            && self.stripes.tallied()
+        {
+            self.gate.0.store(Gate::Heeded(generation).pack(), Ordering::Release);
+        }
     }
 
     fn late_failure(&self, ticket: Ticket, now: Instant, unit: f64) -> bool {
-        self.change(|circuit| circuit.late_failure(ticket, now, unit))
+        self.change(|circuit| {
+            self.call_for_attention(circuit);
+            circuit.late_failure(ticket, now, unit)
+        })
     }
 
     fn give_back(&self, ticket: Ticket) {
@@ -175,7 +264,7 @@ impl Breaker {
         let mut circuit = self.circuit.lock();
         let refused_before = circuit.refuses_all();
         let result = f(&mut circuit);
-        self.gate.store(circuit.gate().pack(), Ordering::Release);
+        self.gate.0.store(circuit.gate().pack(), Ordering::Release);
         let opened = circuit.refuses_all() && !refused_before;
         let my_turn = circuit.outbox.begin();
         drop(circuit);
@@ -222,6 +311,10 @@ impl Drop for Turn<'_> {
     }
 }
 
+#[cfg(test)]
+mod histories;
+#[cfg(test)]
+mod interleavings;
 #[cfg(test)]
 mod model;
 #[cfg(test)]

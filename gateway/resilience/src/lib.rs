@@ -2,16 +2,19 @@
 //!
 //! The mechanisms know nothing of HTTP, plugins or configuration files; a database client can be wrapped in them as well
 //! as an HTTP one. They read no clock and roll no dice: time and chance are passed in, so that a day of failures is
-//! tested in a millisecond. Only what waits by itself ([`RateLimiter::acquire`], [`Bulkhead::acquire`]) uses tokio's
-//! time, which tests can pause.
+//! tested in a millisecond. What waits by itself ([`Bulkhead::acquire`], [`hedged`]) is given a [`Clock`] to be woken by;
+//! only [`RateLimiter::acquire`] still uses tokio's time, which tests can pause.
 //!
 //! | to …                                                     | use                                    |
 //! |----------------------------------------------------------|----------------------------------------|
 //! | stop calling what keeps failing                          | [`Breaker`], or [`CircuitBreaker`] to wrap a call |
-//! | try again, at growing distances, within a deadline       | [`RetryPolicy`], [`RetryBudget`]       |
+//! | try again, at growing distances, within a deadline       | [`RetryPolicy`], [`Attempts`], [`RetryBudget`] |
+//! | ask once more while an answer is slow to come            | [`hedged`]                             |
 //! | send no more than was agreed, and heed a 429             | [`RateLimiter`]                        |
-//! | have no more than so many calls at a time                | [`Bulkhead`]                           |
+//! | have no more than so many calls at a time, the important ones first | [`Bulkhead`]                |
+//! | find out how many that should be                         | [`AdaptiveLimit`]                      |
 //! | hand down the time that is left                          | [`Deadline`]                           |
+//! | keep a token that ends, fetched once for all             | [`Renewing`]                           |
 //! | show how a dependency fares                              | [`HealthStats`]                        |
 //!
 //! # A circuit around a call
@@ -37,7 +40,7 @@
 //!     Err(CallError::Failed(error)) => println!("tried and failed: {error}"),
 //!     Err(other) => println!("{other}"),
 //! }
-//! assert!(db.is_closed());
+//! assert!(db.is_closed().await);
 //! # }
 //! ```
 //!
@@ -66,26 +69,35 @@ pub mod bulkhead;
 pub mod clock;
 pub mod deadline;
 pub mod health;
+pub mod hedge;
 pub mod library;
 pub mod outcome;
 pub mod presets;
 pub mod priority;
 pub mod rate_limit;
+pub mod renewing;
 pub mod retry;
 mod span;
+pub mod spawn;
+mod sync;
 mod window;
 
 pub use breaker::{
-    AfterReopen, Breaker, BreakerConfig, BreakerSnapshot, Mode, Permit, Reason, Refused, Reopen, RetryPhase,
-    Settled, SlowCall, State, Transition, Trip,
+    AfterReopen, Breaker, BreakerConfig, BreakerSnapshot, ConfigProblem, Mode, Permit, Reason, Refused,
+    Reopen, RetryPhase, Settled, SlowCall, State, Transition, Trip,
 };
-pub use bulkhead::{Bulkhead, BulkheadPermit, Overloaded};
+pub use bulkhead::{AdaptiveLimit, Algorithm, Ask, Bulkhead, BulkheadConfig, BulkheadPermit, Overloaded};
 pub use clock::{Clock, Random, Sleep, SystemRandom, TokioClock};
 pub use deadline::Deadline;
 pub use health::{HealthSnapshot, HealthStats};
-pub use library::{CallError, CircuitBreaker, CircuitBreakerBuilder, Registry, Stats};
+pub use hedge::{HedgeAfter, HedgeConfig, Hedged, hedged};
+pub use library::{CallError, CircuitBreaker, CircuitBreakerBuilder, Health, HealthStatus, Registry, Stats};
 pub use outcome::Outcome;
 pub use presets::Preset;
 pub use priority::Priority;
 pub use rate_limit::{Limited, LimitedBy, RateLimiter, RateLimiterConfig};
-pub use retry::{BudgetConfig, Next, RetryBudget, RetryPolicy, StopReason};
+pub use renewing::{Fresh, RenewError, Renewing, RenewingBuilder};
+pub use retry::{
+    Around, Attempted, Attempts, BudgetConfig, Jitter, Next, RetryBudget, RetryPolicy, StopReason,
+};
+pub use spawn::{Spawn, Task, TokioSpawn};

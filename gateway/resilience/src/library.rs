@@ -1,10 +1,11 @@
 //! The breaker as a library of its own: wrap any async call of any client in a circuit.
 //!
 //! A [`CircuitBreaker`] is a [`Breaker`] with a name, a clock and a source of chance, and a [`call`](CircuitBreaker::call)
-//! that does the bookkeeping. A [`Registry`] keeps them by name. Here every `Err` counts as a failure unless the caller
+//! that does the bookkeeping. A [`Registry`] keeps them by name, a [`HealthStatus`] shows how one fares. Here every `Err` counts as a failure unless the caller
 //! says which ones do ([`call_judged`](CircuitBreaker::call_judged)); retries, limits and timeouts are not included.
 
 mod builder;
+mod health;
 mod registry;
 
 use std::fmt;
@@ -13,9 +14,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 pub use self::builder::CircuitBreakerBuilder;
+pub use self::health::{Health, HealthStatus};
 pub use self::registry::Registry;
 use crate::breaker::{Breaker, BreakerSnapshot, Refused, State};
 use crate::clock::{Clock, Random};
+use crate::health::HealthStats;
 
 /// A named circuit around calls of one dependency. Clones share the circuit.
 ///
@@ -28,7 +31,7 @@ use crate::clock::{Clock, Random};
 ///
 /// let answer = redis.call(|| async { Err::<(), _>("connection reset") }).await;
 /// assert!(!answer.unwrap_err().is_circuit_open(), "the call itself failed");
-/// assert!(redis.is_open());
+/// assert!(redis.is_open().await);
 ///
 /// let answer = redis.call(|| async { Ok::<_, &str>("PONG") }).await;
 /// assert!(answer.unwrap_err().is_circuit_open(), "it was not even tried");
@@ -40,6 +43,7 @@ pub struct CircuitBreaker {
     breaker: Arc<Breaker>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
+    health: Arc<HealthStats>,
 }
 
 /// Why a call through a circuit has no result.
@@ -81,7 +85,7 @@ impl CircuitBreaker {
         clock: Arc<dyn Clock>,
         random: Arc<dyn Random>,
     ) -> Self {
-        Self { name: name.into(), breaker, clock, random }
+        Self { name: name.into(), breaker, clock, random, health: Arc::default() }
     }
 
     /// Makes the call if the circuit lets it pass. Every `Err` counts as a failure.
@@ -113,15 +117,26 @@ impl CircuitBreaker {
         Fut: Future<Output = Result<T, E>>,
     {
         let start = self.clock.now();
-        let permit = self.breaker.acquire(start, self.random.unit())?;
+        let permit = self.breaker.enter(start, self.random.unit())?;
         let result = call().await;
         let now = self.clock.now();
         let elapsed = now.saturating_duration_since(start);
-        match &result {
-            Ok(_) => permit.success(now, elapsed, self.random.unit()),
-            Err(error) if is_failure(error) => permit.failure(now, elapsed, self.random.unit()),
-            Err(_) => permit.neutral(now),
+        let good = match &result {
+            Ok(_) => {
+                permit.success(now, elapsed, self.random.unit());
+                true
+            }
+            Err(error) if is_failure(error) => {
+                permit.failure(now, elapsed, self.random.unit());
+                false
+            }
+            // The dependency has answered; that the call made no sense is not its fault.
+            Err(_) => {
+                permit.neutral(now);
+                true
+            }
         };
+        self.health.record(now, good, elapsed);
         result.map_err(CallError::Failed)
     }
 
@@ -131,28 +146,37 @@ impl CircuitBreaker {
         &self.name
     }
 
-    /// The state now.
+    /// The state now. After `timeout`, an open circuit reads half-open: the next call is a probe.
     #[must_use]
     pub fn state(&self) -> State {
         self.breaker.state(self.clock.now())
     }
 
-    /// Whether calls are refused; also when the next call would be let through as a probe.
-    #[must_use]
-    pub fn is_open(&self) -> bool {
+    /// Whether calls are refused. Asynchronous as its users expect it to be; it does not wait.
+    pub async fn is_open(&self) -> bool {
         self.state() == State::Open
     }
 
-    /// Whether probes are under way.
-    #[must_use]
-    pub fn is_half_open(&self) -> bool {
+    /// Whether the next call is a probe, or probes are under way. It does not wait.
+    pub async fn is_half_open(&self) -> bool {
         self.state() == State::HalfOpen
     }
 
-    /// Whether calls pass.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
+    /// Whether calls pass. It does not wait.
+    pub async fn is_closed(&self) -> bool {
         self.state() == State::Closed
+    }
+
+    /// How the dependency fares, by the calls of the last minute. It calls nothing and does not wait.
+    pub async fn health_check(&self) -> HealthStatus {
+        self.health()
+    }
+
+    /// What [`health_check`](Self::health_check) gives, for callers that are not asynchronous.
+    #[must_use]
+    pub fn health(&self) -> HealthStatus {
+        let now = self.clock.now();
+        HealthStatus::new(&self.name, &self.breaker.snapshot(now), &self.health.snapshot(now), now)
     }
 
     /// What it has seen.

@@ -135,7 +135,10 @@ fn backing_off(failures: u32, interval: Duration, probes: u32, exponential: u32)
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
+    use crate::breaker::{Breaker, RetryPhase, State};
 
     #[test]
     fn every_preset_is_found_by_its_name_and_no_other() {
@@ -166,5 +169,45 @@ mod tests {
         check("database-backoff", 5, 60, 3);
         check("critical-backoff", 2, 600, 3);
         check("http-client-backoff", 3, 120, 3);
+    }
+
+    /// The minutes of each stay in the open state, and its phase, while every probe fails.
+    fn stays(name: &str) -> Vec<(u64, RetryPhase)> {
+        let breaker = Breaker::new(Preset::named(name).unwrap().config(), |_| ());
+        let mut now = Instant::now();
+        while breaker.state(now) == State::Closed {
+            breaker.enter(now, 0.5).unwrap().failure(now, SECOND, 0.5);
+        }
+        let mut stays = Vec::new();
+        for _ in 0..10 {
+            let open = breaker.snapshot(now);
+            let due = open.next_probe_at.unwrap();
+            stays.push((due.duration_since(now).as_secs() / 60, open.retry_phase.unwrap()));
+            now = due;
+            breaker.enter(now, 0.5).unwrap().failure(now, SECOND, 0.5);
+        }
+        stays
+    }
+
+    #[test]
+    fn backing_off_goes_from_fixed_to_growing_intervals_and_stays_at_the_longest() {
+        let check = |name: &str, fixed: &[u64], exponential: &[u64]| {
+            let mut expected: Vec<_> = fixed.iter().map(|minutes| (*minutes, RetryPhase::Fixed)).collect();
+            expected.extend(exponential.iter().map(|minutes| (*minutes, RetryPhase::Exponential)));
+            expected.resize(10, (*exponential.last().unwrap(), RetryPhase::Capped));
+            assert_eq!(stays(name), expected, "{name}");
+        };
+        check("external-api-backoff", &[5, 5, 5], &[10, 20, 40, 80, 160]);
+        check("database-backoff", &[1, 1, 1, 1, 1], &[2, 4, 8]);
+        check("critical-backoff", &[10, 10], &[20, 40, 80, 160]);
+        check("http-client-backoff", &[2, 2, 2], &[4, 8, 16, 32]);
+    }
+
+    #[test]
+    fn only_backing_off_is_jittered_and_scheduled() {
+        for preset in Preset::ALL {
+            let jitter = preset.config().reopen.map(|reopen| reopen.jitter);
+            assert_eq!(jitter, preset.name().ends_with("-backoff").then_some(0.2), "{}", preset.name());
+        }
     }
 }

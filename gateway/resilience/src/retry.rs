@@ -1,17 +1,27 @@
 //! When a failed call may be tried again, and how long to wait before.
 //!
-//! The policy only computes: whoever calls it sleeps, counts attempts, and knows whether the call is safe to repeat
-//! and whether its failure was transient. Two guards are kept apart on purpose: the policy bounds one call, the
-//! [`RetryBudget`] bounds all calls of a dependency together, so that retries cannot multiply an outage.
+//! | part            | answers                                                                          |
+//! |-----------------|----------------------------------------------------------------------------------|
+//! | [`RetryPolicy`] | how many attempts, at what distances                                             |
+//! | [`Jitter`]      | how those distances are spread, so that callers do not come back all at once     |
+//! | [`Attempts`]    | one call's memory: after an attempt, is there another, and when?                 |
+//! | [`RetryBudget`] | how many retries all calls of a dependency may make together                     |
+//!
+//! All of them only compute: whoever calls them sleeps, and knows whether the call is safe to repeat. Two guards are
+//! kept apart on purpose: the policy bounds one call, the budget bounds all of them, so that retries cannot multiply
+//! an outage.
 
+mod attempts;
 mod budget;
+mod jitter;
 
-use std::fmt;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+pub use self::attempts::{Around, Attempted, Attempts, Next, StopReason};
 pub use self::budget::{BudgetConfig, RetryBudget};
-use crate::span::{exponential, jittered};
+pub use self::jitter::Jitter;
+use crate::span::exponential;
 
 /// How often, and at what distance, a call is tried again.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,12 +30,12 @@ pub struct RetryPolicy {
     pub max_attempts: NonZeroU32,
     /// Wait before the first retry. Default 100 ms.
     pub base_delay: Duration,
-    /// Growth of the wait from one retry to the next. Default 2.
+    /// Growth of the wait from one retry to the next. Default 2. [`Jitter::Decorrelated`] has its own growth.
     pub multiplier: f64,
     /// Longest wait, before jitter. Default 30 s.
     pub max_delay: Duration,
-    /// Share by which a wait is shortened or lengthened at random, 0 to 1. Default 0.25.
-    pub jitter: f64,
+    /// How waits are spread at random. Default ±25 %.
+    pub jitter: Jitter,
     /// Explicit waits, one per retry; the last one repeats. When not empty it replaces the exponential rule, and is
     /// followed to the letter: neither `max_delay` nor `jitter` applies. Default empty.
     pub delays: Vec<Duration>,
@@ -35,43 +45,34 @@ pub struct RetryPolicy {
     pub timeout_factor: f64,
 }
 
-/// What to do after a failed attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// Wait this long, then try again.
-    Wait(Duration),
-    /// Give up and answer with the last outcome.
-    Stop(StopReason),
-}
-
-/// Why there is no further attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum StopReason {
-    /// `max_attempts` were made.
-    AttemptsSpent,
-    /// The provider asked for a longer wait than `retry_after_max`.
-    AskedTooLong,
-    /// The wait would leave nothing of the time that is left.
-    DeadlineTooClose,
-}
-
 impl RetryPolicy {
     /// The wait before retry number `retry` (1 = the first retry; 0 counts as 1), with `unit` in `[0, 1)` for jitter.
+    ///
+    /// [`Jitter::Decorrelated`] goes by the wait before, which is taken to be `base_delay` here; [`Attempts`] remembers
+    /// the real one and asks [`delay_after`](Self::delay_after).
     #[must_use]
     pub fn delay(&self, retry: u32, unit: f64) -> Duration {
+        self.delay_after(retry, None, unit)
+    }
+
+    /// As [`delay`](Self::delay), after a wait of `previous` before the attempt that failed; `None` before the first
+    /// retry.
+    #[must_use]
+    pub fn delay_after(&self, retry: u32, previous: Option<Duration>, unit: f64) -> Duration {
         let before = retry.max(1) - 1;
         if let Some(last) = self.delays.last() {
             let index = usize::try_from(before).unwrap_or(usize::MAX);
             return *self.delays.get(index).unwrap_or(last);
         }
-        let delay = exponential(self.base_delay, self.multiplier, before, self.max_delay);
-        jittered(delay, self.jitter, unit)
+        let plain = exponential(self.base_delay, self.multiplier, before, self.max_delay);
+        self.jitter.spread(plain, self.base_delay, previous, self.max_delay, unit)
     }
 
     /// What follows after `attempts_made` attempts, the last of which failed in a way worth trying again.
     ///
     /// `asked` is the wait that the provider asked for (`Retry-After`, a quota's reset): it wins when it is longer than
-    /// ours. `remaining` is the time left until the deadline, `None` if there is none.
+    /// ours. `remaining` is the time left until the deadline, `None` if there is none. [`Attempts::after`] asks this
+    /// and everything else that a retry depends on.
     #[must_use]
     pub fn next(
         &self,
@@ -80,13 +81,24 @@ impl RetryPolicy {
         remaining: Option<Duration>,
         unit: f64,
     ) -> Next {
+        self.next_after(self.delay(attempts_made, unit), attempts_made, asked, remaining)
+    }
+
+    /// [`next`](Self::next) with our own wait computed already.
+    fn next_after(
+        &self,
+        delay: Duration,
+        attempts_made: u32,
+        asked: Option<Duration>,
+        remaining: Option<Duration>,
+    ) -> Next {
         if attempts_made >= self.max_attempts.get() {
             return Next::Stop(StopReason::AttemptsSpent);
         }
         if asked.is_some_and(|asked| asked > self.retry_after_max) {
             return Next::Stop(StopReason::AskedTooLong);
         }
-        let wait = self.delay(attempts_made, unit).max(asked.unwrap_or(Duration::ZERO));
+        let wait = delay.max(asked.unwrap_or(Duration::ZERO));
         if remaining.is_some_and(|remaining| wait >= remaining) {
             return Next::Stop(StopReason::DeadlineTooClose);
         }
@@ -107,21 +119,11 @@ impl Default for RetryPolicy {
             base_delay: Duration::from_millis(100),
             multiplier: 2.0,
             max_delay: Duration::from_secs(30),
-            jitter: 0.25,
+            jitter: Jitter::default(),
             delays: Vec::new(),
             retry_after_max: Duration::from_secs(60),
             timeout_factor: 1.0,
         }
-    }
-}
-
-impl fmt::Display for StopReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::AttemptsSpent => "all attempts are spent",
-            Self::AskedTooLong => "the provider asked for too long a wait",
-            Self::DeadlineTooClose => "the deadline is too close",
-        })
     }
 }
 

@@ -10,7 +10,8 @@ use crate::{
 };
 use bascule_cache::Store;
 use bascule_resilience::{
-    Breaker, BreakerConfig, Bulkhead, HealthStats, Mode, RateLimiter, RateLimiterConfig, RetryBudget, State,
+    Breaker, BreakerConfig, Bulkhead, BulkheadConfig, HealthStats, Mode, RateLimiter, RateLimiterConfig,
+    RetryBudget, State,
 };
 use std::{collections::HashMap, num::NonZeroU32, sync::Arc, time::Instant};
 
@@ -53,7 +54,11 @@ pub(super) fn integration(
     };
     let bulkhead = match before {
         Some(before) if before.settings.concurrency == settings.concurrency => Arc::clone(&before.bulkhead),
-        _ => Bulkhead::new(settings.concurrency.max, settings.concurrency.max_waiting),
+        _ => Bulkhead::new(BulkheadConfig {
+            max: settings.concurrency.max,
+            max_waiting: settings.concurrency.max_waiting,
+            ..BulkheadConfig::default()
+        }),
     };
     let operations: HashMap<OperationName, Arc<LiveOperation>> = settings
         .operations

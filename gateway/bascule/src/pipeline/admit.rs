@@ -2,7 +2,7 @@
 
 use super::{Failure, call::Fetch};
 use crate::telemetry::attributes;
-use bascule_resilience::{BulkheadPermit, Permit};
+use bascule_resilience::{Ask, BulkheadPermit, Permit};
 
 /// Permission to call the provider: kept to the end of the answer's body.
 pub(super) struct Admitted {
@@ -14,7 +14,8 @@ pub(super) struct Admitted {
 /// Waits for a place within the deadline. A circuit that opens meanwhile refuses the waiters.
 pub(super) async fn admit(fetch: &Fetch) -> Result<Admitted, Box<Failure>> {
     let breaker = &fetch.operation.breaker;
-    let waiting = fetch.integration.bulkhead.acquire(fetch.deadline.instant());
+    let ask = Ask { deadline: fetch.deadline, ..Ask::default() };
+    let waiting = fetch.integration.bulkhead.acquire(&*fetch.services.clock, ask);
     let mut waiting = std::pin::pin!(waiting);
     if fetch.skip.circuit {
         let place = waiting.await.map_err(|overloaded| Failure::overloaded(&overloaded))?;

@@ -17,7 +17,7 @@ use crate::{
     model::{Cause, Outcome, TimeoutKind},
     telemetry::{KeyValue, attributes},
 };
-use bascule_resilience::{Mode, Next, RetryPolicy, State};
+use bascule_resilience::{Around, Attempted, Attempts, Mode, Next, State, StopReason};
 use exchange::Attempt;
 use http::{Method, StatusCode};
 use std::{
@@ -33,20 +33,15 @@ pub(super) struct Finished {
     pub(super) breaker_failure: Option<bool>,
     /// Whether anything was attempted at all.
     pub(super) attempted: bool,
+    /// How long the last attempt took.
+    pub(super) elapsed: Duration,
     pub(super) result: Result<Received, Box<Failure>>,
-}
-
-/// What the loop remembers from one attempt to the next.
-#[derive(Default)]
-struct Memory {
-    made: u32,
-    timeouts: u32,
-    renewed: bool,
 }
 
 /// Makes attempts. Dropping the future ends the one under way.
 pub(super) async fn run(fetch: &Fetch, outbound: &mut Outbound, carry: &[u8]) -> Finished {
-    let mut memory = Memory::default();
+    let mut attempts = Attempts::new();
+    let policy = &fetch.operation.policy;
     fetch.integration.budget.record_call(fetch.services.now());
     let mut last: Option<Finished> = None;
     loop {
@@ -57,21 +52,25 @@ pub(super) async fn run(fetch: &Fetch, outbound: &mut Outbound, carry: &[u8]) ->
             // No token for a retry: the call ends with what it has.
             return last.unwrap_or_else(|| not_attempted(failure));
         }
-        let attempt = exchange::attempt(fetch, outbound, memory.made + 1, memory.timeouts).await;
-        let attempt = match attempt {
+        let limit = attempts.attempt_timeout(&policy.retry.policy, policy.timeouts.attempt);
+        let attempt = match exchange::attempt(fetch, outbound, attempts.begin(), limit).await {
             Ok(attempt) => attempt,
             Err(failure) => {
                 remember(fetch, failure.problem.detail.as_str());
                 return last.unwrap_or_else(|| not_attempted(failure));
             }
         };
-        memory.made += 1;
-        memory.timeouts += u32::from(attempt.timed_out);
         let held_until = learn(fetch, &attempt);
-        let wait = next_wait(fetch, outbound, &attempt, held_until, &mut memory);
+        let next = next(fetch, outbound, &attempt, held_until, &mut attempts);
         let (status, outcome) = (attempt.status, attempt.outcome);
         last = Some(finish(attempt, carry));
-        let Some(wait) = wait else { break };
+        let wait = match next {
+            Next::Wait(wait) => wait,
+            Next::Stop(reason) => {
+                tracing::trace!(operation = %fetch.operation.full_name, %reason, "no further attempt");
+                break;
+            }
+        };
         fetch.operation.metrics.retry();
         fetch.progress.event(attributes::event::RETRY, || {
             vec![
@@ -80,10 +79,10 @@ pub(super) async fn run(fetch: &Fetch, outbound: &mut Outbound, carry: &[u8]) ->
             ]
         });
         tracing::debug!(
-            operation = %fetch.operation.full_name, attempt = memory.made, outcome = outcome.as_str(),
+            operation = %fetch.operation.full_name, attempt = attempts.made(), outcome = outcome.as_str(),
             status = status.map(|status| status.as_u16()), delay_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), "retrying"
         );
-        tokio::time::sleep(wait).await;
+        fetch.services.clock.sleep_until(fetch.services.now() + wait).await;
         let breaker = fetch.operation.breaker.snapshot(fetch.services.now());
         let opened = breaker.state == State::Open && breaker.mode != Mode::Observe && !fetch.skip.circuit;
         if opened {
@@ -94,7 +93,13 @@ pub(super) async fn run(fetch: &Fetch, outbound: &mut Outbound, carry: &[u8]) ->
 }
 
 fn not_attempted(failure: Box<Failure>) -> Finished {
-    Finished { outcome: Outcome::Cancelled, breaker_failure: None, attempted: false, result: Err(failure) }
+    Finished {
+        outcome: Outcome::Cancelled,
+        breaker_failure: None,
+        attempted: false,
+        elapsed: Duration::ZERO,
+        result: Err(failure),
+    }
 }
 
 /// A token from the integration's budget, and from the operation's own where it has one.
@@ -151,58 +156,45 @@ fn learn(fetch: &Fetch, attempt: &Attempt) -> Option<Instant> {
     }
 }
 
-/// How long to wait before another attempt; none when there shall be none.
-fn next_wait(
+/// What follows an attempt: the retry rule's word, for what only HTTP knows.
+fn next(
     fetch: &Fetch,
     outbound: &Outbound,
     attempt: &Attempt,
     held_until: Option<Instant>,
-    memory: &mut Memory,
-) -> Option<Duration> {
-    if fetch.skip.retry || !outbound.body.replayable() {
-        return None;
+    attempts: &mut Attempts,
+) -> Next {
+    // A success is the usual case: it is spared the questions below.
+    let done = attempt.outcome == Outcome::Success;
+    if done || fetch.skip.retry || !outbound.body.replayable() {
+        return Next::Stop(StopReason::NotRetryable);
     }
     let now = fetch.services.now();
     let safe = is_safe(fetch, outbound);
     let rule = if safe { &fetch.operation.policy.retry } else { &fetch.integration.settings.retry };
-    let listed = attempt.status.is_none_or(|status| rule.on.contains(&status.as_u16()));
-    let asked = match attempt.outcome {
-        Outcome::Success | Outcome::Rejected | Outcome::Cancelled => return None,
-        Outcome::AuthExpired if memory.renewed => return None,
-        Outcome::AuthExpired => {
-            memory.renewed = true;
-            return Some(Duration::ZERO);
-        }
-        // `on` lists statuses; a spent quota may come with others, and a classifier has its own reasons.
-        Outcome::Throttled { retry_after }
-            if safe && (listed || attempt.status != Some(StatusCode::TOO_MANY_REQUESTS)) =>
-        {
-            retry_after.or_else(|| held_until.map(|until| until.saturating_duration_since(now)))
-        }
-        Outcome::Transient { retry_after } if safe && (listed || attempt.by_plugin) => retry_after,
-        // Nothing reached the provider, so nothing can happen twice.
-        Outcome::Transient { .. } if attempt.status.is_none() && !attempt.sent => None,
-        Outcome::ContractBroken if safe => None,
-        _ => return None,
+    let in_list = attempt.status.is_none_or(|status| rule.on.contains(&status.as_u16()));
+    // `on` lists statuses; a spent quota may come with others, and a classifier has its own reasons.
+    let listed = in_list
+        || match attempt.outcome {
+            Outcome::Throttled { .. } => attempt.status != Some(StatusCode::TOO_MANY_REQUESTS),
+            _ => attempt.by_plugin,
+        };
+    let attempted = Attempted {
+        outcome: attempt.outcome,
+        safe,
+        sent: attempt.sent || attempt.status.is_some(),
+        listed,
+        timed_out: attempt.timed_out,
+        held_for: held_until.map(|until| until.saturating_duration_since(now)),
     };
-    wait_by_rule(fetch, &rule.policy, memory.made, asked, now)
-}
-
-fn wait_by_rule(
-    fetch: &Fetch,
-    policy: &RetryPolicy,
-    made: u32,
-    asked: Option<Duration>,
-    now: Instant,
-) -> Option<Duration> {
-    let remaining = fetch.deadline.remaining(now);
-    let Next::Wait(wait) = policy.next(made, asked, remaining, fetch.services.unit()) else { return None };
-    // An attempt that cannot finish in time only costs the provider.
-    let typical = fetch.integration.attempt_times.snapshot(now).p50.unwrap_or(Duration::ZERO);
-    if remaining.is_some_and(|remaining| remaining < wait.saturating_add(typical)) {
-        return None;
-    }
-    fetch.integration.budget.try_retry(now).then_some(wait)
+    let around = Around {
+        now,
+        remaining: fetch.deadline.remaining(now),
+        typical: fetch.integration.attempt_times.quantile(0.5, now),
+        budget: Some(&fetch.integration.budget),
+        unit: fetch.services.unit(),
+    };
+    attempts.after(&rule.policy, &attempted, &around)
 }
 
 /// Whether sending the request twice does no harm (`semantics.md` §4).
@@ -238,7 +230,13 @@ fn finish(attempt: Attempt, carry: &[u8]) -> Finished {
         failure.carry = carry.to_vec();
         failure
     });
-    Finished { outcome: attempt.outcome, breaker_failure: attempt.breaker_failure, attempted: true, result }
+    Finished {
+        outcome: attempt.outcome,
+        breaker_failure: attempt.breaker_failure,
+        attempted: true,
+        elapsed: attempt.elapsed,
+        result,
+    }
 }
 
 /// Keeps the latest failure for the operators' status page.

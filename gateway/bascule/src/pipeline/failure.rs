@@ -83,11 +83,20 @@ impl Failure {
     }
 
     pub(super) fn overloaded(overloaded: &Overloaded) -> Box<Self> {
-        let detail = match overloaded {
-            Overloaded::Full => "too many calls of this integration are in flight and waiting",
-            Overloaded::Deadline => "the call's time passed while it waited for a place",
+        let (detail, retry_after) = match overloaded {
+            Overloaded::Full => {
+                ("too many calls of this integration are in flight and waiting", OVERLOADED_RETRY)
+            }
+            Overloaded::Deadline => ("the call's time passed while it waited for a place", OVERLOADED_RETRY),
+            Overloaded::Shed { expected_wait } => (
+                "too many calls of this integration are in flight for this one to be answered in its time",
+                OVERLOADED_RETRY.max(*expected_wait),
+            ),
+            Overloaded::Displaced => {
+                ("a call of higher priority took this one's place among those waiting", OVERLOADED_RETRY)
+            }
         };
-        let problem = Problem::new(Code::Overloaded, detail).retry_after(OVERLOADED_RETRY);
+        let problem = Problem::new(Code::Overloaded, detail).retry_after(retry_after);
         Self::caused(problem, Cause::Overloaded, plugin::Cause::Overloaded)
     }
 
@@ -191,5 +200,23 @@ impl Failure<SharedReply> {
             answer: self.answer.as_ref().map(|answer| Box::new(answer.copy(source))),
             carry: self.carry.clone(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_overload_is_a_503_that_the_ladder_may_answer() {
+        let shed = Overloaded::Shed { expected_wait: Duration::from_secs(7) };
+        for (overloaded, seconds) in
+            [(Overloaded::Full, 1), (Overloaded::Deadline, 1), (shed, 7), (Overloaded::Displaced, 1)]
+        {
+            let failure = Failure::<Reply>::overloaded(&overloaded);
+            assert_eq!(failure.cause, Some(Cause::Overloaded));
+            assert_eq!(failure.problem.code, Code::Overloaded);
+            assert_eq!(failure.problem.retry_after, Some(Duration::from_secs(seconds)), "{overloaded}");
+        }
     }
 }

@@ -28,6 +28,10 @@ pub(super) async fn fetch(mut fetch: Fetch) -> Result<Reply, Box<Failure>> {
     let failed = finished.breaker_failure.map(|failure| !failure).or(finished.outcome.breaker());
     let settled = permit.map(|permit| settle(&fetch, permit, failed.filter(|_| finished.attempted), begun));
     record(&fetch, &finished, begun);
+    if finished.attempted {
+        // The provider's part of it: waits for tokens and between attempts say nothing about its load.
+        place.observe(fetch.services.now(), finished.elapsed, finished.outcome);
+    }
     let received = match finished.result {
         Ok(received) => received,
         Err(mut failure) => {

@@ -1,24 +1,23 @@
 //! OAuth 2 client credentials (RFC 6749 §4.4): one token per integration, fetched by one caller at a time.
 //!
-//! A token is renewed at 80 % of its life in the background while callers go on with the old one; after
-//! its real end it is never used again, whatever became of the renewal. Callers who wait while somebody
-//! else's fetch fails share that failure instead of queueing up to fail one after the other.
+//! When it is fetched, who waits and who shares a failure is [`Renewing`]'s work: a token is renewed at 80 % of its
+//! life in the background while callers go on with the old one, and after its real end it is never used again. Here
+//! is only how a token is asked for and how the answer is read.
 
 use super::{Client, Endpoint, RequestBody};
 use crate::{
     config::{BaseUrl, OAuth2, Timeouts},
     model::Secret,
 };
+use bascule_resilience::{Fresh, RenewError, Renewing};
 use bytes::Bytes;
 use http::{
     HeaderValue, Method, Request,
     header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT},
 };
 use http_body_util::{BodyExt, Limited};
-use parking_lot::Mutex;
 use serde::Deserialize;
 use std::{sync::Arc, time::Duration};
-use tokio::time::{Instant, timeout};
 
 /// Largest token answer, in octets: tokens are a few KiB at most.
 const ANSWER_MAX: usize = 256 * 1024;
@@ -26,6 +25,8 @@ const ANSWER_MAX: usize = 256 * 1024;
 const LIFE_DEFAULT: Duration = Duration::from_secs(3600);
 /// Longest life that is believed.
 const LIFE_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Shortest life that is believed: who answers with zero means that it does not say, and those who wait use it once.
+const LIFE_MIN: Duration = Duration::from_secs(1);
 /// Longest a fetch may take, whatever the call's own timeouts are.
 const FETCH_LIMIT: Duration = Duration::from_secs(30);
 /// How long a failed early renewal waits for the next try.
@@ -36,37 +37,55 @@ const RENEW_PAUSE: Duration = Duration::from_secs(5);
 #[error("{0}")]
 pub struct TokenError(Arc<str>);
 
-#[derive(Clone)]
-struct Token {
-    value: Secret,
-    expires: Instant,
-    renew: Instant,
-}
-
-#[derive(Default)]
-struct State {
-    token: Option<Token>,
-    /// Counts finished fetches, so that a waiter can tell whether one ended while it waited.
-    fetches: u64,
-    last_failure: Option<(u64, TokenError)>,
-}
-
 /// Holds an integration's token.
-pub struct TokenCell {
+pub struct TokenCell(Renewing<Secret, TokenError>);
+
+/// Where a token is asked for, and with what.
+struct Grant {
     client: Client,
     endpoint: Endpoint,
     path: String,
     form: Bytes,
     form_secret: Secret,
     timeouts: Timeouts,
-    state: Mutex<State>,
-    /// Held by whoever fetches.
-    fetching: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl TokenCell {
     /// A cell without a token yet. `base` is the token endpoint's scheme and authority.
     pub fn new(client: Client, settings: &OAuth2, base: BaseUrl, timeouts: Timeouts) -> Arc<Self> {
+        let host = base.host.clone();
+        let grant = Arc::new(Grant::new(client, settings, base, timeouts));
+        let fetch = move || {
+            let grant = Arc::clone(&grant);
+            async move { grant.ask().await }
+        };
+        let token = Renewing::new(fetch)
+            .retry_pause(RENEW_PAUSE)
+            .fetch_timeout(FETCH_LIMIT)
+            .on_failure(move |error| {
+                let error = explained(error.clone());
+                tracing::warn!(%host, %error, "no token could be fetched");
+            })
+            .build();
+        Arc::new(Self(token))
+    }
+
+    /// A token that is valid now. Cancel-safe: a fetch that was begun goes on for the others.
+    ///
+    /// # Errors
+    /// [`TokenError`] when there is none and none could be fetched.
+    pub async fn get(&self) -> Result<Secret, TokenError> {
+        self.0.get().await.map_err(explained)
+    }
+
+    /// Forgets a token that the provider no longer takes; a newer one stays.
+    pub fn invalidate(&self, value: &Secret) {
+        self.0.invalidate(value);
+    }
+}
+
+impl Grant {
+    fn new(client: Client, settings: &OAuth2, base: BaseUrl, timeouts: Timeouts) -> Self {
         let mut form = url::form_urlencoded::Serializer::new(String::new());
         form.append_pair("grant_type", "client_credentials");
         form.append_pair("client_id", &settings.client_id);
@@ -82,107 +101,17 @@ impl TokenCell {
             path.push('?');
             path.push_str(query);
         }
-        Arc::new(Self {
+        Self {
             endpoint: client.endpoint(base),
             client,
             path,
             form: Bytes::from(form.finish()),
             form_secret: settings.client_secret.clone(),
             timeouts,
-            state: Mutex::default(),
-            fetching: Arc::default(),
-        })
-    }
-
-    /// A token that is valid now. Cancel-safe: a fetch that was begun goes on for the others.
-    ///
-    /// # Errors
-    /// [`TokenError`] when there is none and none could be fetched.
-    pub async fn get(self: &Arc<Self>) -> Result<Secret, TokenError> {
-        let seen = {
-            let state = self.state.lock();
-            let now = Instant::now();
-            match &state.token {
-                Some(token) if now < token.renew => return Ok(token.value.clone()),
-                Some(token) if now < token.expires => {
-                    let value = token.value.clone();
-                    drop(state);
-                    self.renew_early();
-                    return Ok(value);
-                }
-                _ => state.fetches,
-            }
-        };
-        let guard = Arc::clone(&self.fetching).lock_owned().await;
-        if let Some(settled) = self.settled_since(seen) {
-            return settled;
-        }
-        // A task of its own: the caller may leave, the others still want the token.
-        let cell = Arc::clone(self);
-        let fetch = tokio::spawn(async move {
-            let fetched = cell.fetch().await;
-            drop(guard);
-            fetched
-        });
-        fetch.await.unwrap_or_else(|_| Err(TokenError("the token fetch was aborted".into())))
-    }
-
-    /// Forgets a token that the provider no longer takes; a newer one stays.
-    pub fn invalidate(&self, value: &Secret) {
-        let mut state = self.state.lock();
-        if state.token.as_ref().is_some_and(|token| token.value == *value) {
-            state.token = None;
         }
     }
 
-    /// What a fetch that ended after `seen` came to.
-    fn settled_since(&self, seen: u64) -> Option<Result<Secret, TokenError>> {
-        let state = self.state.lock();
-        if let Some(token) = state.token.as_ref().filter(|token| Instant::now() < token.expires) {
-            return Some(Ok(token.value.clone()));
-        }
-        match &state.last_failure {
-            Some((fetch, failure)) if *fetch > seen => Some(Err(failure.clone())),
-            _ => None,
-        }
-    }
-
-    fn renew_early(self: &Arc<Self>) {
-        let Ok(guard) = Arc::clone(&self.fetching).try_lock_owned() else { return };
-        let cell = Arc::clone(self);
-        tokio::spawn(async move {
-            if cell.fetch().await.is_err()
-                && let Some(token) = &mut cell.state.lock().token
-            {
-                token.renew = Instant::now() + RENEW_PAUSE;
-            }
-            drop(guard);
-        });
-    }
-
-    async fn fetch(&self) -> Result<Secret, TokenError> {
-        let fetched = match timeout(FETCH_LIMIT, self.ask()).await {
-            Ok(answered) => answered,
-            Err(_) => Err(TokenError("the token endpoint took too long".into())),
-        };
-        let mut state = self.state.lock();
-        state.fetches += 1;
-        match fetched {
-            Ok(token) => {
-                let value = token.value.clone();
-                state.token = Some(token);
-                state.last_failure = None;
-                Ok(value)
-            }
-            Err(error) => {
-                tracing::warn!(host = %self.endpoint.base().host, %error, "no token could be fetched");
-                state.last_failure = Some((state.fetches, error.clone()));
-                Err(error)
-            }
-        }
-    }
-
-    async fn ask(&self) -> Result<Token, TokenError> {
+    async fn ask(&self) -> Result<Fresh<Secret>, TokenError> {
         let failed = |message: String| TokenError(message.into());
         let mut request = Request::new(RequestBody::full(self.form.clone()));
         *request.method_mut() = Method::POST;
@@ -230,11 +159,20 @@ impl TokenCell {
     }
 }
 
+fn explained(error: RenewError<TokenError>) -> TokenError {
+    match error {
+        RenewError::Failed(error) => error,
+        RenewError::TimedOut => TokenError("the token endpoint took too long".into()),
+        RenewError::Panicked | RenewError::Dropped => TokenError("the token fetch was aborted".into()),
+        RenewError::Ended => TokenError("the token ended as soon as it was fetched".into()),
+    }
+}
+
 fn is_error_code(text: &str) -> bool {
     text.len() <= 64 && text.bytes().all(|octet| octet.is_ascii_lowercase() || octet == b'_')
 }
 
-fn read_token(answer: &[u8]) -> Option<Token> {
+fn read_token(answer: &[u8]) -> Option<Fresh<Secret>> {
     #[derive(Deserialize)]
     struct Granted {
         access_token: String,
@@ -247,15 +185,40 @@ fn read_token(answer: &[u8]) -> Option<Token> {
         Some(serde_json::Value::String(text)) => text.parse().ok(),
         _ => None,
     };
-    let life =
-        seconds.and_then(|s| Duration::try_from_secs_f64(s).ok()).unwrap_or(LIFE_DEFAULT).min(LIFE_MAX);
-    let now = Instant::now();
+    let life = seconds.and_then(|s| Duration::try_from_secs_f64(s).ok()).unwrap_or(LIFE_DEFAULT);
     if granted.access_token.is_empty() {
         return None;
     }
-    Some(Token {
-        value: Secret::new(granted.access_token),
-        expires: now + life,
-        renew: now + life.mul_f64(0.8),
-    })
+    Some(Fresh { value: Secret::new(granted.access_token), life: life.clamp(LIFE_MIN, LIFE_MAX) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(answer: &str, life: Option<u64>) {
+        let token = read_token(answer.as_bytes());
+        assert_eq!(token.map(|token| token.life.as_secs()), life, "{answer}");
+    }
+
+    #[test]
+    fn the_life_of_a_token_is_read_in_all_its_forms_and_within_bounds() {
+        check(r#"{"access_token":"t","expires_in":60}"#, Some(60));
+        check(r#"{"access_token":"t","expires_in":"60"}"#, Some(60));
+        check(r#"{"access_token":"t"}"#, Some(3600));
+        check(r#"{"access_token":"t","expires_in":null}"#, Some(3600));
+        check(r#"{"access_token":"t","expires_in":-1}"#, Some(3600));
+        check(r#"{"access_token":"t","expires_in":"soon"}"#, Some(3600));
+        check(r#"{"access_token":"t","expires_in":0}"#, Some(1));
+        check(r#"{"access_token":"t","expires_in":1e300}"#, Some(3600));
+        check(r#"{"access_token":"t","expires_in":99999999999}"#, Some(365 * 24 * 3600));
+    }
+
+    #[test]
+    fn an_answer_without_a_token_is_none() {
+        check(r#"{"access_token":"","expires_in":60}"#, None);
+        check(r#"{"expires_in":60}"#, None);
+        check("no json", None);
+    }
 }

@@ -5,11 +5,11 @@
 
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-use tokio::sync::watch;
-
 use super::Coalescer;
-use crate::key::Key;
+use crate::{
+    key::Key,
+    sync::{Mutex, watch},
+};
 
 /// One caller's place among those who wait for a fetch. As long as one of them exists, the fetch goes on.
 #[must_use = "dropping a flight leaves it, and the last one to leave aborts the fetch"]

@@ -5,13 +5,11 @@
 
 use std::sync::{Arc, Weak};
 
-use tokio::sync::watch;
-
 use super::{
     Coalescer, Fetched,
     flight::{Arrival, Handover},
 };
-use crate::key::Key;
+use crate::{key::Key, sync::watch};
 
 pub(super) struct Landing<T, P> {
     /// Weak, so that a refresh does not keep alive what would abort it.

@@ -12,14 +12,15 @@ use std::{
     time::Instant,
 };
 
-use tokio::{sync::watch, task::AbortHandle};
-
 use super::{
     JoinError, REFRESHES_MAX,
     flight::{Arrival, Handover, Seat},
     marks::Marks,
 };
-use crate::key::Key;
+use crate::{
+    key::Key,
+    sync::{AbortHandle, watch},
+};
 
 type Sender<T> = watch::Sender<Option<Arrival<T>>>;
 type Receiver<T> = watch::Receiver<Option<Arrival<T>>>;

@@ -1,50 +1,40 @@
 //! The state machine itself: a plain struct, every rule of the breaker, no lock and no clock.
 //!
-//! All methods are called under the breaker's lock. Whatever starts a new generation goes through `enter`.
+//! All methods are called under the breaker's lock. Whatever starts a new generation goes through `enter`. Every method
+//! that is given `now` first does what time alone has brought, so that it makes no difference who looks, and when.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::config::{BreakerConfig, Mode};
 use super::counts::Counts;
-use super::event::{BreakerSnapshot, Reason, Refused, RetryPhase, State, Transition};
+use super::event::{BreakerSnapshot, Reason, Refused, State, Transition};
 use super::outbox::Outbox;
-use super::schedule::opening;
+use super::standing::{Phase, Standing};
+use super::stripes::Stripes;
 use super::ticket::{Gate, Role, Ticket};
-use crate::span::later;
 
 /// What a call is told when all probes are out: come back soon, one of them will report.
 const PROBES_OUT_WAIT: Duration = Duration::from_secs(1);
+
+/// The chance that leaves jittered spans as they are, for changes by an operator.
+const NO_CHANCE: f64 = 0.5;
 
 /// A circuit.
 #[derive(Debug)]
 pub(super) struct Circuit {
     config: Arc<BreakerConfig>,
     mode: Mode,
-    phase: Phase,
-    generation: u64,
-    /// How often it has opened again since it was last closed.
-    reopenings: u32,
-    retry_phase: Option<RetryPhase>,
+    standing: Standing,
     counts: Counts,
+    /// Shared with the breaker, which lets successes count there without the lock.
+    stripes: Arc<Stripes>,
     latest: Option<Instant>,
     last_failure: Option<Instant>,
     last_success: Option<Instant>,
+    /// Calls refused since it last opened.
+    refused: u64,
     pub(super) outbox: Outbox,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Phase {
-    Closed,
-    /// `until` is `None` while it waits for an operator.
-    Open {
-        until: Option<Instant>,
-    },
-    HalfOpen {
-        since: Instant,
-        out: u32,
-        successes: u32,
-    },
 }
 
 /// What a permit reports; neutral outcomes are given back instead.
@@ -55,77 +45,65 @@ pub(super) enum Outcome {
 }
 
 impl Circuit {
-    pub(super) fn new(config: Arc<BreakerConfig>) -> Self {
-        let phase = Phase::initial(config.mode);
+    pub(super) fn new(config: Arc<BreakerConfig>, stripes: Arc<Stripes>) -> Self {
         Self {
             mode: config.mode,
-            phase,
-            generation: 0,
-            reopenings: 0,
-            retry_phase: None,
+            standing: Standing::new(initial(config.mode)),
             counts: Counts::new(&config),
+            stripes,
             latest: None,
             last_failure: None,
             last_success: None,
+            refused: 0,
             outbox: Outbox::default(),
             config,
         }
     }
 
-    pub(super) const fn state(&self) -> State {
-        match self.phase {
-            Phase::Closed => State::Closed,
-            Phase::Open { .. } => State::Open,
-            Phase::HalfOpen { .. } => State::HalfOpen,
-        }
-    }
-
     pub(super) const fn gate(&self) -> Gate {
-        match (self.phase, self.mode) {
-            (Phase::Closed, Mode::Off) => Gate::Unwatched(self.generation),
-            (Phase::Closed, _) => Gate::Counted(self.generation),
+        let generation = self.standing.generation;
+        match (self.standing.phase, self.mode) {
+            (Phase::Closed, Mode::Off) => Gate::Unwatched(generation),
+            (Phase::Closed, _) if self.counts.heeds_successes() => Gate::Heeded(generation),
+            (Phase::Closed, _) => Gate::Counted(generation),
             _ => Gate::Ask,
         }
     }
 
     /// Whether every call is refused, as of the latest time seen.
     pub(super) fn refuses_all(&self) -> bool {
-        let due = self.latest.is_some_and(|latest| self.phase.is_due(latest));
-        self.state() == State::Open && !due && self.mode != Mode::Observe
+        let due = self.latest.is_some_and(|latest| self.standing.is_due(latest));
+        self.standing.state() == State::Open && !due && self.mode != Mode::Observe
     }
 
-    /// Whether a call would pass. Changes nothing but the latest time seen.
+    /// Whether a call would pass. Changes nothing that time has not changed.
     pub(super) fn verdict(&mut self, now: Instant) -> Result<(), Refused> {
-        let now = self.tick(now);
-        let passes = match self.phase {
+        let now = self.arrive(now);
+        let passes = match self.standing.phase {
             Phase::Closed => true,
-            Phase::Open { .. } => self.phase.is_due(now),
-            // Past its time the permit decides: it reopens the circuit with the jitter that only it is given.
-            Phase::HalfOpen { out, .. } => out < self.config.half_open_probes.get() || self.is_expired(now),
+            Phase::Open { .. } => self.standing.is_due(now),
+            Phase::HalfOpen(probing) => probing.out < self.config.half_open_probes.get(),
         };
-        if passes || self.mode == Mode::Observe { Ok(()) } else { Err(self.refusal(now)) }
+        if passes || self.mode == Mode::Observe { Ok(()) } else { Err(self.refuse(now)) }
     }
 
     /// Lets one call pass, as a probe if need be.
     pub(super) fn admit(&mut self, now: Instant, unit: f64) -> Result<Ticket, Refused> {
-        let now = self.tick(now);
-        if self.is_expired(now) {
-            self.reopen(now, unit, Reason::HalfOpenExpired);
+        let now = self.arrive(now);
+        if self.standing.is_due(now) {
+            self.enter(self.standing.probing(now, unit), Reason::ProbeDue, now);
         }
-        if self.phase.is_due(now) {
-            self.enter(Phase::HalfOpen { since: now, out: 0, successes: 0 }, Reason::ProbeDue, now);
-        }
-        let role = match &mut self.phase {
+        let role = match &mut self.standing.phase {
             Phase::Closed if self.mode == Mode::Off => Role::Unwatched,
             Phase::Closed => Role::Counted,
-            Phase::HalfOpen { out, .. } if *out < self.config.half_open_probes.get() => {
-                *out += 1;
+            Phase::HalfOpen(probing) if probing.out < self.config.half_open_probes.get() => {
+                probing.took(now);
                 Role::Probe
             }
             _ if self.mode == Mode::Observe => Role::Shadow,
-            _ => return Err(self.refusal(now)),
+            _ => return Err(self.refuse(now)),
         };
-        Ok(Ticket::new(self.generation, role))
+        Ok(Ticket::new(self.standing.generation, role))
     }
 
     /// Takes the outcome of a call. One from an older generation moves nothing.
@@ -137,14 +115,14 @@ impl Circuit {
         elapsed: Duration,
         unit: f64,
     ) {
-        let now = self.tick(now);
-        if ticket.generation() != self.generation {
+        let now = self.arrive(now);
+        if ticket.generation() != self.standing.generation {
             return;
         }
         let failed = outcome == Outcome::Failure;
         let last = if failed { &mut self.last_failure } else { &mut self.last_success };
         *last = Some(now);
-        let slow = self.config.slow_call.as_ref().map(|slow| elapsed > slow.threshold);
+        let slow = self.stripes.slow(elapsed);
         match ticket.role() {
             Role::Counted => self.count(now, failed, slow, unit),
             Role::Probe => self.probed(now, failed || slow == Some(true), unit),
@@ -152,16 +130,24 @@ impl Circuit {
         }
     }
 
+    /// Judges again after a success that was counted without the lock.
+    pub(super) fn review(&mut self, ticket: Ticket, now: Instant, unit: f64) {
+        let now = self.arrive(now);
+        if ticket.generation() == self.standing.generation {
+            self.judge(now, unit);
+        }
+    }
+
     /// One failure more by a call that was settled before. Says whether it was counted.
     pub(super) fn late_failure(&mut self, ticket: Ticket, now: Instant, unit: f64) -> bool {
-        let now = self.tick(now);
-        if ticket.generation() != self.generation {
+        let now = self.arrive(now);
+        if ticket.generation() != self.standing.generation {
             return false;
         }
         self.last_failure = Some(now);
         match ticket.role() {
             Role::Counted => self.count(now, true, None, unit),
-            Role::Probe => self.reopen(now, unit, Reason::ProbeFailed),
+            Role::Probe => self.reopen(now, unit),
             Role::Shadow | Role::Unwatched => return false,
         }
         true
@@ -169,24 +155,31 @@ impl Circuit {
 
     /// Takes back a probe that has nothing to report.
     pub(super) fn give_back(&mut self, ticket: Ticket) {
-        if ticket.generation() != self.generation || ticket.role() != Role::Probe {
+        if ticket.generation() != self.standing.generation || ticket.role() != Role::Probe {
             return;
         }
-        if let Phase::HalfOpen { out, .. } = &mut self.phase {
-            *out = out.saturating_sub(1);
+        if let Phase::HalfOpen(probing) = &mut self.standing.phase {
+            probing.gave_back();
         }
+    }
+
+    /// Whether a call that holds `ticket` may still go on at `now`.
+    pub(super) fn stands(&self, ticket: Ticket, now: Instant) -> bool {
+        let standing = self.standing_at(now);
+        let closed = matches!(standing.phase, Phase::Closed);
+        closed || self.mode == Mode::Observe || ticket.generation() == standing.generation
     }
 
     pub(super) fn force(&mut self, mode: Mode, now: Instant) {
-        let now = self.tick(now);
+        let now = self.arrive(now);
         self.mode = mode;
         let reason = if mode == Mode::ForcedOpen { Reason::ForcedOpen } else { Reason::ForcedClosed };
-        self.restart(Phase::initial(mode), reason, now);
+        self.restart(initial(mode), reason, now);
     }
 
     pub(super) fn release(&mut self, now: Instant) {
-        let now = self.tick(now);
-        let held = matches!(self.phase, Phase::Open { until: None });
+        let now = self.arrive(now);
+        let held = matches!(self.standing.phase, Phase::Open { until: None });
         if !held && self.mode != Mode::ForcedClosed {
             return;
         }
@@ -195,122 +188,138 @@ impl Circuit {
             Mode::ForcedOpen | Mode::ForcedClosed => Mode::Auto,
             configured => configured,
         };
-        let phase = if held && self.mode != Mode::Off {
-            Phase::HalfOpen { since: now, out: 0, successes: 0 }
-        } else {
-            Phase::Closed
-        };
+        let probing = held && self.mode != Mode::Off;
+        let phase = if probing { Phase::probing(now, NO_CHANCE) } else { Phase::Closed };
         self.restart(phase, Reason::Released, now);
     }
 
     pub(super) fn reset(&mut self, now: Instant) {
-        let now = self.tick(now);
+        let now = self.arrive(now);
         self.mode = self.config.mode;
-        self.restart(Phase::initial(self.mode), Reason::Reset, now);
+        self.restart(initial(self.mode), Reason::Reset, now);
+    }
+
+    pub(super) fn state(&self, now: Instant) -> State {
+        self.standing_at(now).state_at(self.not_before_latest(now))
     }
 
     pub(super) fn snapshot(&mut self, now: Instant) -> BreakerSnapshot {
-        let now = self.latest.map_or(now, |latest| latest.max(now));
+        let now = self.not_before_latest(now);
+        let standing = self.standing_at(now);
+        let (probes_out, half_open_successes) = match standing.phase {
+            Phase::HalfOpen(probing) => (probing.out, probing.successes),
+            Phase::Closed | Phase::Open { .. } => (0, 0),
+        };
         BreakerSnapshot {
-            state: self.state(),
+            state: standing.state_at(now),
+            since: standing.since_at(now),
             mode: self.mode,
-            failures: self.counts.failures(now),
-            generation: self.generation,
-            retry_phase: self.retry_phase,
-            next_probe_at: match self.phase {
+            failures: self.counts.failures(&self.stripes, now),
+            generation: standing.generation,
+            probes_out,
+            half_open_successes,
+            reopenings: standing.reopenings,
+            retry_phase: standing.retry_phase,
+            next_probe_at: match standing.phase {
                 Phase::Open { until } => until,
-                Phase::Closed | Phase::HalfOpen { .. } => None,
+                Phase::Closed | Phase::HalfOpen(_) => None,
             },
+            // A reopening that nobody has taken note of yet has refused nobody.
+            refused: if standing.generation == self.standing.generation { self.refused } else { 0 },
             last_failure: self.last_failure,
-            last_success: self.last_success,
+            last_success: self.last_success.max(self.stripes.last_success()),
         }
     }
 
     fn count(&mut self, now: Instant, failed: bool, slow: Option<bool>, unit: f64) {
-        self.counts.record(now, failed, slow);
+        self.counts.record(&self.stripes, now, failed, slow);
+        self.judge(now, unit);
+    }
+
+    fn judge(&mut self, now: Instant, unit: f64) {
         if matches!(self.mode, Mode::Auto | Mode::Observe)
-            && let Some(reason) = self.counts.verdict(now)
+            && let Some(reason) = self.counts.verdict(&self.stripes, now)
         {
-            self.open(now, unit, reason);
+            self.enter(self.standing.opened(&self.config, now, unit), reason, now);
         }
     }
 
     fn probed(&mut self, now: Instant, failed: bool, unit: f64) {
         if failed {
-            return self.reopen(now, unit, Reason::ProbeFailed);
+            return self.reopen(now, unit);
         }
-        if let Phase::HalfOpen { out, successes, .. } = &mut self.phase {
-            *out = out.saturating_sub(1);
-            *successes += 1;
-            if *successes >= self.config.half_open_successes.get() {
+        if let Phase::HalfOpen(probing) = &mut self.standing.phase {
+            probing.succeeded(now);
+            if probing.successes >= self.config.half_open_successes.get() {
                 self.restart(Phase::Closed, Reason::Recovered, now);
             }
         }
     }
 
-    fn reopen(&mut self, now: Instant, unit: f64, reason: Reason) {
-        self.reopenings = self.reopenings.saturating_add(1);
-        self.open(now, unit, reason);
+    fn reopen(&mut self, now: Instant, unit: f64) {
+        self.enter(self.standing.reopened(&self.config, now, unit), Reason::ProbeFailed, now);
     }
 
-    fn open(&mut self, now: Instant, unit: f64, reason: Reason) {
-        let opening = opening(&self.config, self.reopenings, unit);
-        self.retry_phase = opening.phase;
-        self.counts.clear();
-        self.enter(Phase::Open { until: opening.lasts.map(|lasts| later(now, lasts)) }, reason, now);
-    }
-
-    /// Enters `phase` with nothing counted and the schedule at its beginning.
+    /// Enters `phase` with the schedule at its beginning.
     fn restart(&mut self, phase: Phase, reason: Reason, now: Instant) {
-        self.reopenings = 0;
-        self.retry_phase = None;
-        self.counts.clear();
-        self.enter(phase, reason, now);
+        self.enter(self.standing.restarted(phase, now), reason, now);
     }
 
-    fn enter(&mut self, phase: Phase, reason: Reason, at: Instant) {
-        let from = self.state();
-        self.phase = phase;
-        self.generation = self.generation.wrapping_add(1) & Gate::GENERATION_MAX;
-        let to = self.state();
+    /// Enters a new generation with nothing counted.
+    fn enter(&mut self, standing: Standing, reason: Reason, at: Instant) {
+        let (from, to) = (self.standing.state(), standing.state());
+        self.standing = standing;
+        self.counts.clear();
+        self.stripes.begin(standing.generation);
+        if to != State::HalfOpen {
+            self.refused = 0;
+        }
         if from != to {
             self.outbox.push(Transition { from, to, reason, at });
         }
     }
 
-    fn is_expired(&self, now: Instant) -> bool {
-        match (self.phase, self.config.max_half_open) {
-            (Phase::HalfOpen { since, .. }, Some(max)) => now.saturating_duration_since(since) >= max,
-            _ => false,
-        }
-    }
-
-    fn refusal(&self, now: Instant) -> Refused {
-        let retry_after = match self.phase {
+    fn refuse(&mut self, now: Instant) -> Refused {
+        self.refused = self.refused.saturating_add(1);
+        let retry_after = match self.standing.phase {
             Phase::Open { until: Some(until) } => until.saturating_duration_since(now),
             Phase::Open { until: None } | Phase::Closed => self.config.reset_after,
-            Phase::HalfOpen { .. } => self.config.reset_after.min(PROBES_OUT_WAIT),
+            Phase::HalfOpen(_) => self.config.reset_after.min(PROBES_OUT_WAIT),
         };
-        Refused { retry_after, state: self.state() }
+        Refused { retry_after, state: self.standing.state() }
     }
 
-    /// `now`, or the latest time seen if that is later.
-    fn tick(&mut self, now: Instant) -> Instant {
-        let now = self.latest.map_or(now, |latest| latest.max(now));
-        self.latest = Some(now);
+    /// Moves on to `now`, or to the latest time seen if that is later, and does what was due on the way.
+    fn arrive(&mut self, now: Instant) -> Instant {
+        let now = self.not_before_latest(now);
+        if self.latest != Some(now) {
+            self.latest = Some(now);
+            self.stripes.saw(now);
+        }
+        if let Some(lapsed) = self.standing.lapsed(&self.config, now) {
+            self.enter(lapsed, Reason::HalfOpenExpired, lapsed.since.unwrap_or(now));
+        }
         now
+    }
+
+    /// Where it stands at `now`, without going there.
+    fn standing_at(&self, now: Instant) -> Standing {
+        self.standing.lapsed(&self.config, self.not_before_latest(now)).unwrap_or(self.standing)
+    }
+
+    /// `now`, or the latest time that anything is known of.
+    fn not_before_latest(&self, now: Instant) -> Instant {
+        let counted = match self.standing.phase {
+            Phase::Closed => self.stripes.last_success(),
+            Phase::Open { .. } | Phase::HalfOpen(_) => None,
+        };
+        self.latest.max(counted).map_or(now, |latest| latest.max(now))
     }
 }
 
-impl Phase {
-    const fn initial(mode: Mode) -> Self {
-        match mode {
-            Mode::ForcedOpen => Self::Open { until: None },
-            Mode::Auto | Mode::ForcedClosed | Mode::Observe | Mode::Off => Self::Closed,
-        }
-    }
-
-    fn is_due(self, now: Instant) -> bool {
-        matches!(self, Self::Open { until: Some(until) } if until <= now)
+const fn initial(mode: Mode) -> Phase {
+    match mode {
+        Mode::ForcedOpen => Phase::Open { until: None },
+        Mode::Auto | Mode::ForcedClosed | Mode::Observe | Mode::Off => Phase::Closed,
     }
 }

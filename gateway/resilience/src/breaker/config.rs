@@ -17,7 +17,9 @@ pub struct BreakerConfig {
     pub half_open_probes: NonZeroU32,
     /// Successful probes that close the circuit. Default 3.
     pub half_open_successes: NonZeroU32,
-    /// Longest time in half-open; after it the circuit opens again, as if a probe had failed. Default none.
+    /// Longest time in half-open; after it the circuit opens again, as if a probe had failed, and probes that report
+    /// later move nothing. It has to be longer than a probe takes. Default none: half-open lasts until the probes have
+    /// decided, but probes that are all out and silent for 10 min count as lost, with the same consequence.
     pub max_half_open: Option<Duration>,
     /// How long the circuit stays open after failed probes. Default none: `reset_after` each time.
     pub reopen: Option<Reopen>,

@@ -42,7 +42,7 @@ pub enum Reason {
     ProbeDue,
     /// A probe failed or was too slow.
     ProbeFailed,
-    /// Half-open lasted longer than `max_half_open`.
+    /// Half-open lasted longer than `max_half_open`, or its probes were lost.
     HalfOpenExpired,
     /// Enough probes succeeded.
     Recovered,
@@ -65,7 +65,7 @@ pub struct Transition {
     pub to: State,
     /// Why.
     pub reason: Reason,
-    /// When.
+    /// When. For an expired half-open that is the instant of its expiry, before the present one.
     pub at: Instant,
 }
 
@@ -83,18 +83,29 @@ pub struct Refused {
 /// A breaker at one point in time.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BreakerSnapshot {
-    /// The state.
+    /// The state. An open circuit whose probe is due reads half-open, as the next call will find it.
     pub state: State,
+    /// When that state began; `None` before the first change.
+    pub since: Option<Instant>,
     /// The mode in force, which an operator may have changed.
     pub mode: Mode,
     /// Failures that count towards the next trip: those within the window, or the present run.
     pub failures: u32,
     /// How often the circuit has changed.
     pub generation: u64,
+    /// Probes that are out, while half-open.
+    pub probes_out: u32,
+    /// Probes that have succeeded, while half-open.
+    pub half_open_successes: u32,
+    /// How often it has opened again since it was last closed.
+    pub reopenings: u32,
     /// Where it stands in its reopening schedule; `None` when closed or without a schedule.
     pub retry_phase: Option<RetryPhase>,
-    /// When an open circuit lets the next probe pass; `None` unless it is open and will.
+    /// When an open circuit lets the next probe pass, which lies in the past when no call has come for it yet; `None`
+    /// when it is not open, has begun to probe, or waits for an operator.
     pub next_probe_at: Option<Instant>,
+    /// Calls refused since it last opened or closed, by a check or by an acquisition.
+    pub refused: u64,
     /// When a call last failed.
     pub last_failure: Option<Instant>,
     /// When a call last succeeded.

@@ -1,359 +1,286 @@
-//! The breaker against a reference model: thousands of random histories, virtual time.
+//! The reference model: the breaker as one would explain it, without locks, rings or generations that run over.
 //!
-//! The model is written for obviousness: it remembers every event and counts anew each time. What it and the breaker
-//! must agree on after each step is everything an outsider can see.
+//! Written for obviousness: it remembers every event and counts anew each time. Times are whole milliseconds since the
+//! history began. What it does not know: threads, and how fast anything is.
 
 use std::num::NonZeroU32;
+use std::time::Duration;
 
-use proptest::prelude::*;
-
+use super::standing::PROBE_LOST_AFTER;
 use super::*;
 
-/// What may happen. Indices choose among the permits that are out.
-#[derive(Clone, Debug)]
-enum Step {
-    Pass(u64),
-    Acquire,
-    Settle(usize, Outcome),
-    Neutral(usize),
-    Drop(usize),
-    BreakLate(usize),
-    Reset,
-    ForceOpen,
-    ForceClosed,
-    Auto,
+pub(super) struct Model {
+    pub(super) config: BreakerConfig,
+    pub(super) mode: Mode,
+    pub(super) phase: Phase,
+    pub(super) since: Option<u64>,
+    pub(super) epoch: u32,
+    pub(super) reopenings: u32,
+    pub(super) refused: u64,
+    pub(super) last_failure: Option<u64>,
+    pub(super) last_success: Option<u64>,
+    /// When it was first told a time: windows are cut into parts from then on.
+    origin: Option<u64>,
+    /// The outcomes since the counts were last cleared.
+    events: Vec<Event>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Phase {
+pub(super) enum Phase {
     Closed,
     Open { until: Option<u64> },
-    HalfOpen { since: u64, out: u32, successes: u32 },
+    HalfOpen { out: u32, successes: u32, heard: u64, unit: f64 },
 }
 
 /// A call as the model sees it.
 #[derive(Clone, Copy, Debug)]
-struct Call {
+pub(super) struct Call {
     epoch: u32,
-    probe: bool,
+    pub(super) role: Role,
+    pub(super) failed: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Event {
+    at: u64,
     failed: bool,
+    slow: Option<bool>,
 }
 
-struct Model {
-    config: BreakerConfig,
-    mode: Mode,
-    phase: Phase,
-    epoch: u32,
-    reopenings: u32,
-    /// Milliseconds and whether it failed, since the counts were last cleared.
-    events: Vec<(u64, bool)>,
-}
-
-fn millis(span: Duration) -> u64 {
+pub(super) fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap()
 }
 
 impl Model {
-    fn new(config: BreakerConfig) -> Self {
-        let mode = config.mode;
-        Self { config, mode, phase: Phase::Closed, epoch: 0, reopenings: 0, events: Vec::new() }
+    pub(super) fn new(config: BreakerConfig) -> Self {
+        Self {
+            mode: config.mode,
+            phase: initial(config.mode),
+            config,
+            since: None,
+            epoch: 0,
+            reopenings: 0,
+            refused: 0,
+            last_failure: None,
+            last_success: None,
+            origin: None,
+            events: Vec::new(),
+        }
     }
 
-    fn failures(&self, now: u64) -> u32 {
+    /// It is `now`: what was due on the way happens.
+    pub(super) fn arrive(&mut self, now: u64) {
+        self.origin.get_or_insert(now);
+        self.lapse(now);
+    }
+
+    pub(super) fn lapse(&mut self, now: u64) {
+        let Phase::HalfOpen { out, heard, unit, .. } = self.phase else { return };
+        let end = match self.config.max_half_open {
+            Some(max) => self.since.unwrap() + millis(max),
+            None if out >= self.config.half_open_probes.get() => heard + millis(PROBE_LOST_AFTER),
+            None => return,
+        };
+        if end <= now {
+            self.reopenings += 1;
+            self.open(end, unit);
+        }
+    }
+
+    pub(super) fn failures(&self, now: u64) -> u32 {
         let failures = match &self.config.trip {
             Trip::Count { failures, window } => {
-                let within = |at: &u64| now - at < millis(*window);
-                let all = self.events.iter().filter(|(at, failed)| *failed && within(at)).count();
-                all.min(failures.get() as usize)
+                let within = |event: &&Event| event.failed && now - event.at < millis(*window);
+                self.events.iter().filter(within).count().min(failures.get() as usize)
             }
-            Trip::Consecutive { .. } => self.events.iter().rev().take_while(|(_, failed)| *failed).count(),
-            Trip::Rate { .. } => self.recent(now).filter(|failed| *failed).count(),
+            Trip::Consecutive { .. } => self.events.iter().rev().take_while(|event| event.failed).count(),
+            Trip::Rate { .. } => self.recent(now).filter(|event| event.failed).count(),
         };
         u32::try_from(failures).unwrap()
     }
 
     /// The outcomes within the last sixty parts of the window, the present one included.
-    fn recent(&self, now: u64) -> impl Iterator<Item = bool> {
-        let origin = self.events.first().map_or(now, |(at, _)| *at);
+    fn recent(&self, now: u64) -> impl Iterator<Item = &Event> {
+        let origin = self.origin.unwrap_or(now);
         let width = millis(self.config.trip.window()) / 60;
         let part = move |at: u64| (at - origin) / width;
-        self.events.iter().filter(move |(at, _)| part(now) - part(*at) < 60).map(|(_, failed)| *failed)
+        self.events.iter().filter(move |event| part(now) - part(event.at) < 60)
     }
 
     fn trips(&self, now: u64) -> bool {
-        match &self.config.trip {
+        let reached = |rate: f64, min_calls: NonZeroU32, calls: usize, hits: usize| {
+            hits > 0 && calls >= min_calls.get() as usize && hits as f64 >= rate * calls as f64
+        };
+        let by_failures = match &self.config.trip {
             Trip::Count { failures, .. } | Trip::Consecutive { failures } => {
                 self.failures(now) >= failures.get()
             }
             Trip::Rate { rate, min_calls, .. } => {
-                let (calls, failures) = (self.recent(now).count(), self.failures(now));
-                calls >= min_calls.get() as usize
-                    && f64::from(failures) >= rate * calls as f64
-                    && failures > 0
+                reached(*rate, *min_calls, self.recent(now).count(), self.failures(now) as usize)
             }
+        };
+        let timed = || self.recent(now).filter_map(|event| event.slow);
+        by_failures
+            || self.config.slow_call.as_ref().is_some_and(|slow| {
+                reached(slow.rate, slow.min_calls, timed().count(), timed().filter(|slow| *slow).count())
+            })
+    }
+
+    fn enter(&mut self, phase: Phase, at: u64) {
+        self.phase = phase;
+        self.since = Some(at);
+        self.epoch += 1;
+        self.events.clear();
+        if !matches!(phase, Phase::HalfOpen { .. }) {
+            self.refused = 0;
         }
     }
 
-    fn go(&mut self, phase: Phase) {
-        self.phase = phase;
-        self.epoch += 1;
-    }
-
-    fn restart(&mut self, phase: Phase) {
+    pub(super) fn restart(&mut self, phase: Phase, at: u64) {
         self.reopenings = 0;
-        self.events.clear();
-        self.go(phase);
+        self.enter(phase, at);
     }
 
-    fn open(&mut self, now: u64) {
+    fn open(&mut self, at: u64, unit: f64) {
         let lasts = match &self.config.reopen {
             Some(reopen) if self.reopenings > 0 => {
                 let grown = self.reopenings.saturating_sub(reopen.fixed);
-                if grown > reopen.exponential && reopen.then == AfterReopen::Hold {
-                    None
-                } else {
-                    let mut lasts = millis(reopen.interval);
-                    for _ in 0..grown.min(reopen.exponential) {
-                        lasts *= 2;
-                    }
-                    Some(lasts.min(millis(reopen.max_interval)))
-                }
+                let held = grown > reopen.exponential && reopen.then == AfterReopen::Hold;
+                let doubled = 1 << grown.min(reopen.exponential);
+                let lasts = (millis(reopen.interval) * doubled).min(millis(reopen.max_interval));
+                (!held).then(|| (lasts as f64 * (1.0 + reopen.jitter * (2.0 * unit - 1.0))).round() as u64)
             }
             _ => Some(millis(self.config.reset_after)),
         };
-        self.events.clear();
-        self.go(Phase::Open { until: lasts.map(|lasts| now + lasts) });
+        self.enter(Phase::Open { until: lasts.map(|lasts| at + lasts) }, at);
     }
 
-    fn passes(&self, now: u64) -> bool {
-        self.mode == Mode::Observe
-            || match self.phase {
-                Phase::Closed => true,
-                Phase::Open { until } => until.is_some_and(|until| until <= now),
-                Phase::HalfOpen { since, out, .. } => {
-                    out < self.config.half_open_probes.get()
-                        || self.config.max_half_open.is_some_and(|max| now - since >= millis(max))
-                }
-            }
+    fn is_due(&self, now: u64) -> bool {
+        matches!(self.phase, Phase::Open { until: Some(until) } if until <= now)
     }
 
-    fn acquire(&mut self, now: u64) -> Option<Call> {
-        if let (Phase::HalfOpen { since, .. }, Some(max)) = (self.phase, self.config.max_half_open)
-            && now - since >= millis(max)
-        {
-            self.reopenings += 1;
-            self.open(now);
+    pub(super) fn state(&self, now: u64) -> State {
+        match self.phase {
+            Phase::Closed => State::Closed,
+            Phase::Open { .. } if !self.is_due(now) => State::Open,
+            Phase::Open { .. } | Phase::HalfOpen { .. } => State::HalfOpen,
         }
-        if matches!(self.phase, Phase::Open { until: Some(until) } if until <= now) {
-            self.go(Phase::HalfOpen { since: now, out: 0, successes: 0 });
+    }
+
+    pub(super) fn passes(&self, now: u64) -> bool {
+        let free = match self.phase {
+            Phase::Closed => true,
+            Phase::Open { .. } => self.is_due(now),
+            Phase::HalfOpen { out, .. } => out < self.config.half_open_probes.get(),
+        };
+        free || self.mode == Mode::Observe
+    }
+
+    pub(super) fn acquire(&mut self, now: u64, unit: f64) -> Option<Call> {
+        if self.phase != Phase::Closed {
+            self.arrive(now);
         }
-        let call = Call { epoch: self.epoch, probe: false, failed: false };
-        match &mut self.phase {
-            Phase::Closed => Some(call),
-            Phase::HalfOpen { out, .. } if *out < self.config.half_open_probes.get() => {
+        if self.is_due(now) {
+            self.enter(Phase::HalfOpen { out: 0, successes: 0, heard: now, unit }, now);
+        }
+        let role = match &mut self.phase {
+            Phase::Closed if self.mode == Mode::Off => Role::Unwatched,
+            Phase::Closed => Role::Counted,
+            Phase::HalfOpen { out, heard, .. } if *out < self.config.half_open_probes.get() => {
                 *out += 1;
-                Some(Call { probe: true, ..call })
+                *heard = now;
+                Role::Probe
             }
-            _ => (self.mode == Mode::Observe).then_some(call),
-        }
+            _ if self.mode == Mode::Observe => Role::Shadow,
+            _ => {
+                self.refused += 1;
+                return None;
+            }
+        };
+        Some(Call { epoch: self.epoch, role, failed: false })
     }
 
-    fn settle(&mut self, call: Call, failed: bool, now: u64) {
+    pub(super) fn settle(&mut self, call: Call, slow: Option<bool>, now: u64, unit: f64) {
+        if call.role == Role::Unwatched {
+            return;
+        }
+        self.arrive(now);
         if call.epoch != self.epoch {
             return;
         }
-        if !call.probe {
-            if self.phase == Phase::Closed {
-                self.events.push((now, failed));
+        let last = if call.failed { &mut self.last_failure } else { &mut self.last_success };
+        *last = Some(now);
+        match call.role {
+            Role::Counted => {
+                self.events.push(Event { at: now, failed: call.failed, slow });
                 if matches!(self.mode, Mode::Auto | Mode::Observe) && self.trips(now) {
-                    self.open(now);
+                    self.open(now, unit);
                 }
             }
-            return;
-        }
-        if failed {
-            self.reopenings += 1;
-            return self.open(now);
-        }
-        if let Phase::HalfOpen { out, successes, .. } = &mut self.phase {
-            *out -= 1;
-            *successes += 1;
-            if *successes >= self.config.half_open_successes.get() {
-                self.restart(Phase::Closed);
+            Role::Probe if call.failed || slow == Some(true) => {
+                self.reopenings += 1;
+                self.open(now, unit);
             }
+            Role::Probe => {
+                let Phase::HalfOpen { out, successes, heard, .. } = &mut self.phase else { unreachable!() };
+                *out -= 1;
+                *successes += 1;
+                *heard = now;
+                if *successes >= self.config.half_open_successes.get() {
+                    self.restart(Phase::Closed, now);
+                }
+            }
+            Role::Shadow | Role::Unwatched => {}
         }
     }
 
-    fn give_back(&mut self, call: Call) {
+    pub(super) fn give_back(&mut self, call: Call) {
         if let Phase::HalfOpen { out, .. } = &mut self.phase
             && call.epoch == self.epoch
-            && call.probe
+            && call.role == Role::Probe
         {
             *out -= 1;
         }
     }
 
-    fn break_late(&mut self, call: Call, now: u64) {
-        if call.epoch == self.epoch && !call.failed {
-            // A probe that was settled is out no more, but its failure is one all the same.
-            self.settle(call, true, now);
+    /// A settled call breaks after all: one failure more, also by a probe that is out no longer.
+    pub(super) fn break_late(&mut self, call: Call, now: u64, unit: f64) {
+        if !call.failed {
+            self.settle(Call { failed: true, ..call }, None, now, unit);
         }
     }
 
-    fn auto(&mut self, now: u64) {
+    pub(super) fn stands(&self, call: Call) -> bool {
+        self.phase == Phase::Closed || self.mode == Mode::Observe || call.epoch == self.epoch
+    }
+
+    pub(super) fn force(&mut self, mode: Mode, now: u64) {
+        self.arrive(now);
+        self.mode = mode;
+        self.restart(initial(mode), now);
+    }
+
+    pub(super) fn reset(&mut self, now: u64) {
+        self.arrive(now);
+        self.mode = self.config.mode;
+        self.restart(initial(self.mode), now);
+    }
+
+    pub(super) fn auto(&mut self, now: u64) {
+        self.arrive(now);
         let held = matches!(self.phase, Phase::Open { until: None });
-        if held || self.mode == Mode::ForcedClosed {
-            self.mode = self.config.mode;
-            let half_open = Phase::HalfOpen { since: now, out: 0, successes: 0 };
-            self.restart(if held { half_open } else { Phase::Closed });
+        if !held && self.mode != Mode::ForcedClosed {
+            return;
         }
+        self.mode = match self.config.mode {
+            Mode::ForcedOpen | Mode::ForcedClosed => Mode::Auto,
+            mode => mode,
+        };
+        let half_open = Phase::HalfOpen { out: 0, successes: 0, heard: now, unit: 0.5 };
+        self.restart(if held && self.mode != Mode::Off { half_open } else { Phase::Closed }, now);
     }
 }
 
-/// Runs one history through both.
-fn run(config: BreakerConfig, steps: Vec<Step>) -> Result<(), TestCaseError> {
-    let base = Instant::now();
-    let breaker = Breaker::new(config.clone(), |_| ());
-    let mut model = Model::new(config);
-    let mut clock = 0u64;
-    let mut out: Vec<(Permit, Call)> = Vec::new();
-    let mut settled: Vec<(Settled, Call)> = Vec::new();
-    for step in steps {
-        let now = base + Duration::from_millis(clock);
-        match step {
-            Step::Pass(millis) => clock += millis,
-            Step::Acquire => match (breaker.acquire(now, 0.5), model.acquire(clock)) {
-                (Ok(permit), Some(call)) => {
-                    prop_assert_eq!(permit.is_probe(), call.probe);
-                    out.push((permit, call));
-                }
-                (Err(_), None) => {}
-                (real, expected) => prop_assert!(false, "{:?} but expected {:?}", real, expected),
-            },
-            Step::Settle(index, outcome) if !out.is_empty() => {
-                let (permit, mut call) = out.swap_remove(index % out.len());
-                call.failed = outcome == Outcome::Failure;
-                let took = Duration::ZERO;
-                let done = match outcome {
-                    Outcome::Success => permit.success(now, took, 0.5),
-                    Outcome::Failure => permit.failure(now, took, 0.5),
-                };
-                model.settle(call, call.failed, clock);
-                settled.push((done, call));
-            }
-            Step::Neutral(index) if !out.is_empty() => {
-                let (permit, call) = out.swap_remove(index % out.len());
-                settled.push((permit.neutral(now), call));
-                model.give_back(call);
-            }
-            Step::Drop(index) if !out.is_empty() => {
-                let (permit, call) = out.swap_remove(index % out.len());
-                drop(permit);
-                model.give_back(call);
-            }
-            Step::BreakLate(index) if !settled.is_empty() => {
-                let (done, call) = settled.swap_remove(index % settled.len());
-                done.late_failure(now, 0.5);
-                model.break_late(call, clock);
-            }
-            Step::Reset => {
-                breaker.reset(now);
-                model.mode = model.config.mode;
-                model.restart(Phase::Closed);
-            }
-            Step::ForceOpen => {
-                breaker.force_open(now);
-                model.mode = Mode::ForcedOpen;
-                model.restart(Phase::Open { until: None });
-            }
-            Step::ForceClosed => {
-                breaker.force_closed(now);
-                model.mode = Mode::ForcedClosed;
-                model.restart(Phase::Closed);
-            }
-            Step::Auto => {
-                breaker.auto(now);
-                model.auto(clock);
-            }
-            Step::Settle(..) | Step::Neutral(_) | Step::Drop(_) | Step::BreakLate(_) => {}
-        }
-        compare(&breaker, &model, base, clock)?;
-    }
-    Ok(())
-}
-
-fn compare(breaker: &Arc<Breaker>, model: &Model, base: Instant, clock: u64) -> Result<(), TestCaseError> {
-    let now = base + Duration::from_millis(clock);
-    let seen = breaker.snapshot(now);
-    let (state, next_probe) = match model.phase {
-        Phase::Closed => (State::Closed, None),
-        Phase::Open { until } => (State::Open, until),
-        Phase::HalfOpen { .. } => (State::HalfOpen, None),
-    };
-    prop_assert_eq!(seen.state, state);
-    prop_assert_eq!(seen.mode, model.mode);
-    prop_assert_eq!(seen.generation, u64::from(model.epoch));
-    prop_assert_eq!(seen.next_probe_at, next_probe.map(|at| base + Duration::from_millis(at)));
-    prop_assert_eq!(seen.failures, model.failures(clock));
-    prop_assert_eq!(breaker.check(now).is_ok(), model.passes(clock));
-    if let (Err(refused), Some(at)) = (breaker.check(now), next_probe) {
-        prop_assert_eq!(millis(refused.retry_after), at - clock);
-    }
-    Ok(())
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let step = prop_oneof![
-        3 => (0u64..2_000).prop_map(Step::Pass),
-        1 => (0u64..40_000).prop_map(Step::Pass),
-        8 => Just(Step::Acquire),
-        5 => any::<usize>().prop_map(|index| Step::Settle(index, Outcome::Failure)),
-        4 => any::<usize>().prop_map(|index| Step::Settle(index, Outcome::Success)),
-        1 => any::<usize>().prop_map(Step::Neutral),
-        1 => any::<usize>().prop_map(Step::Drop),
-        1 => any::<usize>().prop_map(Step::BreakLate),
-        1 => prop_oneof![Just(Step::Reset), Just(Step::ForceOpen), Just(Step::ForceClosed), Just(Step::Auto)],
-    ];
-    prop::collection::vec(step, 1..120)
-}
-
-fn configs() -> impl Strategy<Value = BreakerConfig> {
-    let some = |n| NonZeroU32::new(n).unwrap();
-    let window = Duration::from_secs(6);
-    let trip = prop_oneof![
-        3 => (1u32..5).prop_map(move |n| Trip::Count { failures: some(n), window }),
-        1 => (1u32..5).prop_map(move |n| Trip::Consecutive { failures: some(n) }),
-        2 => (1u32..6, 0.1f64..1.0).prop_map(move |(n, rate)| Trip::Rate { rate, min_calls: some(n), window }),
-    ];
-    let reopen = (0u32..3, 0u32..3, any::<bool>()).prop_map(|(fixed, exponential, hold)| Reopen {
-        fixed,
-        interval: Duration::from_secs(2),
-        exponential,
-        multiplier: 2.0,
-        max_interval: Duration::from_secs(7),
-        jitter: 0.0,
-        then: if hold { AfterReopen::Hold } else { AfterReopen::Cap },
-    });
-    let mode = prop_oneof![4 => Just(Mode::Auto), 1 => Just(Mode::Observe)];
-    let max_half_open = prop::option::of((1u64..10).prop_map(Duration::from_secs));
-    (trip, 0u64..5_000, 1u32..4, 1u32..4, max_half_open, prop::option::of(reopen), mode).prop_map(
-        move |(trip, reset_after, probes, successes, max_half_open, reopen, mode)| BreakerConfig {
-            trip,
-            reset_after: Duration::from_millis(reset_after),
-            half_open_probes: some(probes),
-            half_open_successes: some(successes),
-            max_half_open,
-            reopen,
-            mode,
-            slow_call: None,
-        },
-    )
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(3000))]
-    #[test]
-    fn every_history_agrees_with_the_reference_model(config in configs(), steps in steps()) {
-        run(config, steps)?;
-    }
+fn initial(mode: Mode) -> Phase {
+    if mode == Mode::ForcedOpen { Phase::Open { until: None } } else { Phase::Closed }
 }

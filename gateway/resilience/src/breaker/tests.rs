@@ -1,5 +1,7 @@
 //! The rules of the breaker, one test each. The instants are virtual: one base, and spans added to it.
 
+mod half_open;
+
 use std::num::NonZeroU32;
 use std::panic::AssertUnwindSafe;
 use std::sync::Barrier;
@@ -62,10 +64,13 @@ fn the_circuit_recovers_after_reset_after() {
     let (breaker, now) = tripped(config(1));
     let almost = now + 30 * SECOND - Duration::from_nanos(1);
     assert!(breaker.acquire(almost, 0.5).is_err());
+    assert_eq!(breaker.state(almost), State::Open);
     assert_eq!(breaker.check(now + 30 * SECOND), Ok(()));
-    assert_eq!(breaker.state(now + 30 * SECOND), State::Open, "until a probe is taken");
+    assert_eq!(breaker.state(now + 30 * SECOND), State::HalfOpen, "the next call is a probe");
+    assert_eq!(breaker.snapshot(now + 30 * SECOND).generation, 1, "but nothing has changed yet");
     assert!(breaker.acquire(now + 30 * SECOND, 0.5).unwrap().is_probe());
     assert_eq!(breaker.state(now + 30 * SECOND), State::HalfOpen);
+    assert_eq!(breaker.snapshot(now + 30 * SECOND).generation, 2);
 }
 
 #[test]
@@ -215,6 +220,23 @@ fn a_rate_trips_only_over_enough_calls() {
 }
 
 #[test]
+fn a_success_trips_when_it_is_the_call_that_was_missing_or_lets_old_ones_fall_out() {
+    let trip = Trip::Rate { rate: 0.5, min_calls: some(2), window: 60 * SECOND };
+    let (missing, now) = breaker(BreakerConfig { trip: trip.clone(), ..BreakerConfig::default() });
+    fail(&missing, now);
+    succeed(&missing, now);
+    assert_eq!(missing.state(now), State::Open, "one of two");
+
+    let (sliding, now) = breaker(BreakerConfig { trip, ..BreakerConfig::default() });
+    succeed(&sliding, now);
+    succeed(&sliding, now);
+    fail(&sliding, now + 30 * SECOND);
+    assert_eq!(sliding.state(now + 30 * SECOND), State::Closed, "one of three");
+    succeed(&sliding, now + 61 * SECOND);
+    assert_eq!(sliding.state(now + 61 * SECOND), State::Open, "one of two");
+}
+
+#[test]
 fn a_rate_of_nothing_does_not_trip_on_successes() {
     for rate in [0.0, -1.0] {
         let trip = Trip::Rate { rate, min_calls: some(1), window: 60 * SECOND };
@@ -269,9 +291,10 @@ fn half_open_that_lasts_too_long_opens_again() {
     assert!(breaker.acquire(due + 9 * SECOND, 0.5).is_err());
     assert_eq!(breaker.state(due), State::HalfOpen);
     let late = due + 10 * SECOND;
-    assert_eq!(breaker.check(late), Ok(()), "the permit decides");
-    let refused = breaker.acquire(late, 0.5).unwrap_err();
-    assert_eq!(refused, Refused { retry_after: 30 * SECOND, state: State::Open });
+    assert_eq!(breaker.state(late), State::Open, "also when nobody has called meanwhile");
+    let refused = Refused { retry_after: 30 * SECOND, state: State::Open };
+    assert_eq!(breaker.check(late), Err(refused));
+    assert_eq!(breaker.acquire(late, 0.5).unwrap_err(), refused);
     stuck.success(late, QUICK, 0.5);
     assert_eq!(breaker.state(late), State::Open);
 }
@@ -532,7 +555,9 @@ fn transitions_from_many_threads_are_told_as_one_unbroken_chain() {
     }
     let told = told.lock();
     assert_eq!(told.first().unwrap().0, State::Closed);
-    assert_eq!(told.last().unwrap().1, breaker.state(now));
+    // With nothing to wait for, an open circuit reads half-open: the next call is a probe.
+    let last = told.last().unwrap().1;
+    assert_eq!(if last == State::Open { State::HalfOpen } else { last }, breaker.state(now));
     assert!(told.windows(2).all(|pair| pair[0].1 == pair[1].0));
 }
 

@@ -25,8 +25,13 @@ pub(super) enum Role {
 /// What may be decided without the lock, packed into one atomic number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Gate {
+    /// Closed; a quick success is counted without the lock too.
     Counted(u64),
+    /// Closed; but every outcome matters to the rule that trips it.
+    Heeded(u64),
+    /// Off.
     Unwatched(u64),
+    /// Not closed: the circuit decides.
     Ask,
 }
 
@@ -68,7 +73,8 @@ impl Gate {
         match self {
             Self::Counted(generation) => generation << 2,
             Self::Unwatched(generation) => generation << 2 | 1,
-            Self::Ask => 2,
+            Self::Heeded(generation) => generation << 2 | 2,
+            Self::Ask => 3,
         }
     }
 
@@ -76,6 +82,7 @@ impl Gate {
         match packed & 3 {
             0 => Self::Counted(packed >> 2),
             1 => Self::Unwatched(packed >> 2),
+            2 => Self::Heeded(packed >> 2),
             _ => Self::Ask,
         }
     }
@@ -88,7 +95,8 @@ mod tests {
     #[test]
     fn a_gate_comes_out_of_its_number_as_it_went_in() {
         for generation in [0, 1, 12_345, Gate::GENERATION_MAX] {
-            for gate in [Gate::Counted(generation), Gate::Unwatched(generation), Gate::Ask] {
+            for gate in [Gate::Counted, Gate::Heeded, Gate::Unwatched, |_| Gate::Ask] {
+                let gate: Gate = gate(generation);
                 assert_eq!(Gate::unpack(gate.pack()), gate);
             }
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use super::{CircuitBreaker, Stats};
+use super::{CircuitBreaker, HealthStatus, Stats};
 use crate::breaker::BreakerConfig;
 use crate::clock::{Clock, Random, SystemRandom, TokioClock};
 
@@ -58,6 +58,12 @@ impl Registry {
     #[must_use]
     pub fn stats(&self) -> Vec<Stats> {
         self.circuits.read().values().map(CircuitBreaker::stats).collect()
+    }
+
+    /// How all dependencies fare, by the names of their circuits.
+    #[must_use]
+    pub fn health(&self) -> BTreeMap<String, HealthStatus> {
+        self.circuits.read().iter().map(|(name, circuit)| (name.clone(), circuit.health())).collect()
     }
 
     /// Resets the circuit of that name; `false` if there is none.

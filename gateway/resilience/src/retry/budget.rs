@@ -77,47 +77,4 @@ impl Default for BudgetConfig {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn granted(budget: &RetryBudget, now: Instant) -> usize {
-        (0..1000).filter(|_| budget.try_retry(now)).count()
-    }
-
-    #[test]
-    fn the_budget_is_the_floor_plus_a_share_of_the_calls() {
-        let now = Instant::now();
-        let budget = RetryBudget::new(BudgetConfig::default());
-        for _ in 0..100 {
-            budget.record_call(now);
-        }
-        assert_eq!(granted(&budget, now), 20 + 10);
-    }
-
-    #[test]
-    fn a_quiet_dependency_has_the_floor_only() {
-        let now = Instant::now();
-        assert_eq!(granted(&RetryBudget::new(BudgetConfig::default()), now), 10);
-    }
-
-    #[test]
-    fn a_budget_of_nothing_grants_nothing() {
-        let now = Instant::now();
-        for ratio in [0.0, -1.0, f64::NAN] {
-            let budget = RetryBudget::new(BudgetConfig { ratio, floor: 0, window: SECOND });
-            budget.record_call(now);
-            assert!(!budget.try_retry(now));
-        }
-    }
-
-    #[test]
-    fn what_was_spent_comes_back_when_the_window_has_passed() {
-        let now = Instant::now();
-        let budget = RetryBudget::new(BudgetConfig::default());
-        assert_eq!(granted(&budget, now), 10);
-        assert_eq!(granted(&budget, now + 5 * SECOND), 0);
-        assert_eq!(granted(&budget, now + 10 * SECOND), 10);
-    }
-}
+mod tests;

@@ -101,7 +101,7 @@ proptest! {
             base_delay: Duration::from_millis(base),
             multiplier,
             max_delay: Duration::from_millis(max),
-            jitter,
+            jitter: Jitter::Proportional(jitter),
             ..RetryPolicy::default()
         };
         prop_assert!(policy.delay(retry, unit) <= 2 * policy.max_delay);

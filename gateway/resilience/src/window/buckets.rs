@@ -15,6 +15,8 @@ pub(crate) struct Buckets<T> {
     origin: Option<Instant>,
     /// The latest part reached; an earlier `now` counts as this one.
     latest: u64,
+    count: usize,
+    /// Empty until something is recorded.
     slots: Vec<Slot<T>>,
 }
 
@@ -31,26 +33,34 @@ impl<T: Default> Buckets<T> {
         let count = count.max(1);
         let window = u64::try_from(window.max(WINDOW_MIN).as_nanos()).unwrap_or(u64::MAX);
         let width = (window / u64::try_from(count).unwrap_or(u64::MAX)).max(1);
-        let slots = (0..count).map(|_| Slot { part: None, value: T::default() }).collect();
-        Self { width, origin: None, latest: 0, slots }
+        Self { width, origin: None, latest: 0, count, slots: Vec::new() }
     }
 
-    /// Lets `record` change the bucket of `now`, emptied first if it held an older part.
-    pub(crate) fn record(&mut self, now: Instant, record: impl FnOnce(&mut T)) {
+    /// Lets the parts begin at `origin` instead of at the first thing recorded. Has no effect after that.
+    pub(crate) fn anchor(&mut self, origin: Instant) {
+        self.origin.get_or_insert(origin);
+    }
+
+    /// Lets `record` change the bucket of `now`, emptied first if it held an older part. Gives the part's number.
+    pub(crate) fn record(&mut self, now: Instant, record: impl FnOnce(&mut T)) -> u64 {
         self.origin.get_or_insert(now);
-        let part = self.advance(now);
+        let part = self.part(now);
+        if self.slots.is_empty() {
+            self.slots.resize_with(self.count, || Slot { part: None, value: T::default() });
+        }
         if let Some(slot) = self.slot_of(part) {
             if slot.part != Some(part) {
                 *slot = Slot { part: Some(part), value: T::default() };
             }
             record(&mut slot.value);
         }
+        part
     }
 
     /// The buckets that lie within the window at `now`.
     pub(crate) fn recent(&mut self, now: Instant) -> impl Iterator<Item = &T> {
-        let latest = self.advance(now);
-        let count = u64::try_from(self.slots.len()).unwrap_or(u64::MAX);
+        let latest = self.part(now);
+        let count = u64::try_from(self.count).unwrap_or(u64::MAX);
         self.slots
             .iter()
             .filter(move |slot| slot.part.is_some_and(|part| latest.saturating_sub(part) < count))
@@ -66,7 +76,8 @@ impl<T: Default> Buckets<T> {
         }
     }
 
-    fn advance(&mut self, now: Instant) -> u64 {
+    /// The number of the part that `now` lies in, or of the latest one reached if that is later.
+    pub(crate) fn part(&mut self, now: Instant) -> u64 {
         let since = self.origin.map_or(Duration::ZERO, |origin| now.saturating_duration_since(origin));
         let nanos = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
         self.latest = self.latest.max(nanos / self.width);

@@ -25,6 +25,7 @@ use http::{
 };
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
+use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 /// Largest answer that is held for a plugin, in octets (`plugins.md`); a larger one streams past it.
@@ -45,6 +46,8 @@ pub(super) struct Attempt {
     pub(super) timed_out: bool,
     /// Whether a plugin judged it.
     pub(super) by_plugin: bool,
+    /// How long it took from sending to the verdict.
+    pub(super) elapsed: Duration,
     pub(super) answer: Result<Received, Box<Failure>>,
 }
 
@@ -69,7 +72,7 @@ impl Received {
     }
 }
 
-/// Makes one attempt, the call's `number`th. `timeouts` is how many of the call's attempts timed out before.
+/// Makes one attempt, the call's `number`th, in the time that `limit` allows it (none: the call's).
 ///
 /// # Errors
 /// When the request could not be signed or no token could be had: nothing was sent.
@@ -77,7 +80,7 @@ pub(super) async fn attempt(
     fetch: &Fetch,
     outbound: &mut Outbound,
     number: u32,
-    timeouts: u32,
+    limit: Option<Duration>,
 ) -> Result<Attempt, Box<Failure>> {
     let mut counted = false;
     let mut may_repeat = outbound.body.replayable() && super::is_safe(fetch, outbound);
@@ -85,7 +88,7 @@ pub(super) async fn attempt(
         let base = outbound.endpoint.base();
         let url = || fetch.services.telemetry.redactor().url(&shown_url(outbound));
         let span = fetch.progress.attempt_span(number - 1, &outbound.method, url, &base.host, base.port);
-        let deadline = deadline(fetch, timeouts);
+        let deadline = deadline(fetch, limit);
         let (wire, used) = match sign(fetch, outbound, number, span.as_ref(), deadline).await {
             Ok(signed) => signed,
             Err(failure) => {
@@ -112,8 +115,9 @@ pub(super) async fn attempt(
             }
             sent => {
                 let bodiless = outbound.method == Method::HEAD;
-                let attempt = receive(fetch, number, bodiless, sent, used, deadline).await;
+                let mut attempt = receive(fetch, number, bodiless, sent, used, deadline).await;
                 let elapsed = begun.elapsed();
+                attempt.elapsed = elapsed;
                 fetch.progress.add_upstream(elapsed);
                 if attempt.outcome == Outcome::Success {
                     fetch.integration.attempt_times.record(fetch.services.now(), true, elapsed);
@@ -206,12 +210,10 @@ fn idempotency(fetch: &Fetch) -> Option<(&HeaderName, &HeaderValue)> {
 }
 
 /// The nearer of the call's end and the attempt's.
-fn deadline(fetch: &Fetch, timeouts: u32) -> Option<(Instant, TimeoutKind)> {
+fn deadline(fetch: &Fetch, limit: Option<Duration>) -> Option<(Instant, TimeoutKind)> {
     let whole = fetch.deadline.instant().map(Instant::from_std);
-    let policy = &fetch.operation.policy;
-    let own = policy.timeouts.attempt.map(|limit| {
-        Instant::from_std(fetch.services.now()) + policy.retry.policy.attempt_timeout(limit, timeouts)
-    });
+    // A limit beyond what can be added up (`timeout_factor` may be large) is none.
+    let own = limit.and_then(|limit| Instant::from_std(fetch.services.now()).checked_add(limit));
     match (whole, own) {
         (Some(whole), Some(own)) if own < whole => Some((own, TimeoutKind::Attempt)),
         (Some(whole), _) => Some((whole, TimeoutKind::Whole)),
@@ -283,6 +285,7 @@ async fn receive(
         sent: true,
         timed_out: false,
         by_plugin: judgement.by_plugin,
+        elapsed: Duration::ZERO,
         answer: Ok(Received { status: head.status, headers: head.headers, body }),
     }
 }
@@ -378,6 +381,7 @@ fn failed(fetch: &Fetch, error: &SendError) -> Attempt {
         sent: error.sent,
         timed_out: timeout.is_some(),
         by_plugin: false,
+        elapsed: Duration::ZERO,
         answer: Err(Failure::send(error)),
     }
 }
