@@ -2,8 +2,8 @@
 //!
 //! The mechanisms know nothing of HTTP, plugins or configuration files; a database client can be wrapped in them as well
 //! as an HTTP one. They read no clock and roll no dice: time and chance are passed in, so that a day of failures is
-//! tested in a millisecond. Only what waits by itself ([`RateLimiter::acquire`], [`Bulkhead::acquire`]) uses tokio's
-//! time, which tests can pause.
+//! tested in a millisecond. What waits by itself is given a [`Clock`] to be woken by ([`RateLimiter::acquire`]), or uses
+//! tokio's time, which tests can pause ([`Bulkhead::acquire`]).
 //!
 //! | to …                                                     | use                                    |
 //! |----------------------------------------------------------|----------------------------------------|
@@ -87,5 +87,8 @@ pub use library::{CallError, CircuitBreaker, CircuitBreakerBuilder, Registry, St
 pub use outcome::Outcome;
 pub use presets::Preset;
 pub use priority::Priority;
-pub use rate_limit::{Limited, LimitedBy, RateLimiter, RateLimiterConfig};
+pub use rate_limit::{
+    Demand, Forecast, ForecastOf, LedgerEntry, Limited, LimitedBy, QuotaReport, RateLimiter,
+    RateLimiterConfig, RateWindow,
+};
 pub use retry::{BudgetConfig, Next, RetryBudget, RetryPolicy, StopReason};
