@@ -2,8 +2,7 @@
 //!
 //! The mechanisms know nothing of HTTP, plugins or configuration files; a database client can be wrapped in them as well
 //! as an HTTP one. They read no clock and roll no dice: time and chance are passed in, so that a day of failures is
-//! tested in a millisecond. What waits by itself ([`Bulkhead::acquire`], [`hedged`]) is given a [`Clock`] to be woken by;
-//! only [`RateLimiter::acquire`] still uses tokio's time, which tests can pause.
+//! tested in a millisecond. What waits by itself is given a [`Clock`] to be woken by.
 //!
 //! | to …                                                     | use                                    |
 //! |----------------------------------------------------------|----------------------------------------|
@@ -95,7 +94,10 @@ pub use library::{CallError, CircuitBreaker, CircuitBreakerBuilder, Health, Heal
 pub use outcome::Outcome;
 pub use presets::Preset;
 pub use priority::Priority;
-pub use rate_limit::{Limited, LimitedBy, RateLimiter, RateLimiterConfig};
+pub use rate_limit::{
+    Demand, Forecast, ForecastOf, LedgerEntry, Limited, LimitedBy, QuotaReport, RateLimiter,
+    RateLimiterConfig, RateWindow,
+};
 pub use renewing::{Fresh, RenewError, Renewing, RenewingBuilder};
 pub use retry::{
     Around, Attempted, Attempts, BudgetConfig, Jitter, Next, RetryBudget, RetryPolicy, StopReason,

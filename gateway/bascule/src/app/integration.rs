@@ -11,7 +11,7 @@ use crate::{
 use bascule_cache::Store;
 use bascule_resilience::{
     Breaker, BreakerConfig, Bulkhead, BulkheadConfig, HealthStats, Mode, RateLimiter, RateLimiterConfig,
-    RetryBudget, State,
+    RateWindow, RetryBudget, State,
 };
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
@@ -130,12 +130,9 @@ fn new_breaker(name: &str, config: &BreakerConfig, metrics: &Arc<IntegrationMetr
 }
 
 fn limiter(limit: Option<&config::RateLimit>, now: Instant) -> Arc<RateLimiter> {
-    let config = limit.map(|limit| RateLimiterConfig {
-        requests: limit.requests,
-        window: limit.window,
-        burst: limit.burst,
-    });
-    RateLimiter::new(config, now)
+    let window =
+        limit.map(|limit| RateWindow { requests: limit.requests, window: limit.window, burst: limit.burst });
+    RateLimiter::new(RateLimiterConfig { windows: window.into_iter().collect(), reserve: 0.0 }, now)
 }
 
 fn token(settings: &config::Integration, client: &Client) -> Option<Arc<TokenCell>> {

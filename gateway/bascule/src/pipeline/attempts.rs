@@ -17,7 +17,7 @@ use crate::{
     model::{Cause, Outcome, TimeoutKind},
     telemetry::{KeyValue, attributes},
 };
-use bascule_resilience::{Around, Attempted, Attempts, Mode, Next, State, StopReason};
+use bascule_resilience::{Around, Attempted, Attempts, Demand, Mode, Next, QuotaReport, State, StopReason};
 use exchange::Attempt;
 use http::{Method, StatusCode};
 use std::{
@@ -110,11 +110,11 @@ async fn token(fetch: &Fetch) -> Result<(), Box<Failure>> {
         fetch.integration.settings.rate_limit.as_ref().map_or(Duration::ZERO, |limit| limit.max_wait);
     // The operation's own first: if it refuses, the integration's token is not wasted.
     let mut granted = match &fetch.operation.limiter {
-        Some((limiter, max_wait)) => limiter.acquire(clock, *max_wait, deadline).await,
+        Some((limiter, max_wait)) => limiter.acquire(clock, Demand::default(), *max_wait, deadline).await,
         None => Ok(()),
     };
     if granted.is_ok() {
-        granted = fetch.integration.limiter.acquire(clock, max_wait, deadline).await;
+        granted = fetch.integration.limiter.acquire(clock, Demand::default(), max_wait, deadline).await;
     }
     fetch.integration.metrics.rate_limit(if granted.is_ok() { "allowed" } else { "limited" });
     granted.map_err(|limited| {
@@ -132,7 +132,14 @@ fn learn(fetch: &Fetch, attempt: &Attempt) -> Option<Instant> {
         && let Some(reset) = quota.reset
     {
         let longest = limit.map_or(Duration::from_secs(3600), |limit| limit.quota_reset_max);
-        limiter.observe_quota(quota.remaining, now + reset.min(longest), now);
+        let report = QuotaReport {
+            name: "",
+            remaining: quota.remaining,
+            limit: None,
+            window: None,
+            reset: now + reset.min(longest),
+        };
+        limiter.observe_quota(&report, now);
     }
     match attempt.outcome {
         Outcome::Success | Outcome::Rejected => {
