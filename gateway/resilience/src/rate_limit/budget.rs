@@ -45,7 +45,8 @@ impl Budget {
     }
 
     /// Several takes made elsewhere, together: `spent` is what [`spend`](Self::spend) made of them from an empty
-    /// start. Exact when all of them came after all that `full_at` knows.
+    /// start. Exact when all of them came after all that `full_at` knows, and never too early when not: a take that
+    /// `full_at` knows and that came later has moved it at least as far.
     pub(super) const fn merge(&self, full_at: u64, cost: u64, spent: u64) -> u64 {
         let moved = full_at.saturating_add(cost.saturating_mul(self.interval));
         if moved > spent { moved } else { spent }
@@ -189,6 +190,27 @@ mod tests {
                 sum += cost;
             }
             prop_assert_eq!(budget.merge(start * 1000, sum, apart), direct);
+        }
+
+        /// In whatever order two sets of takes that overlap are merged: the bucket never counts as fuller than it is.
+        #[test]
+        fn merging_what_overlaps_errs_on_the_careful_side(
+            start in 0u64..5_000,
+            takes in prop::collection::vec((0u64..3_000, 1u64..5, any::<bool>()), 1..30),
+        ) {
+            let budget = Budget::new(&window(1, Duration::from_millis(1), 9), 0.0);
+            let (mut direct, mut at) = (start * 1000, 0);
+            let mut apart = [(0, 0); 2];
+            for (step, cost, which) in takes {
+                at += step * 1000;
+                direct = budget.spend(direct, at, cost);
+                let (sum, spent) = &mut apart[usize::from(which)];
+                *sum += cost;
+                *spent = budget.spend(*spent, at, cost);
+            }
+            let merged = apart.iter().fold(start * 1000, |full, (sum, spent)| budget.merge(full, *sum, *spent));
+            prop_assert!(merged >= direct);
+            prop_assert!(merged <= direct + apart[1].0 * budget.interval, "further off than what was merged last");
         }
     }
 }

@@ -1,12 +1,13 @@
 //! What providers tell about their quotas: learnt from answers, counted down by our own calls, remembered across resets.
 //!
-//! | when                                         | what is left                                                       |
-//! |----------------------------------------------|--------------------------------------------------------------------|
-//! | an answer names a window for the first time  | what it says, less the calls in flight, which it may not have seen |
-//! | a further answer about the same window       | the lower of what it says and what we counted: answers come late   |
-//! | the reset passes                             | a new window is assumed: the limit, less the calls in flight; 1 at least |
-//! | the first answer about an assumed window     | the lower of both, or what it says less the calls in flight        |
-//! | two windows with calls and without an answer | nothing is known any more, and nothing is held back                |
+//! | when                                         | what is left                                                        |
+//! |----------------------------------------------|---------------------------------------------------------------------|
+//! | an answer names the quota for the first time | what it says                                                        |
+//! | a further answer about the same window       | the lower of what it says and what we counted: answers come late    |
+//! | the reset passes                             | a new window is assumed: the limit less the calls in flight, 1 at least |
+//! | the first answer about an assumed window     | what we counted, or more if it says so even less all that we sent   |
+//! | an answer about a later window, early        | what it says less the calls in flight, which it may not have seen   |
+//! | two windows with calls and without an answer | nothing is known any more, and nothing is held back                 |
 //!
 //! The limit is what the provider said, or else the most it said was left in the last window; the length of a window
 //! likewise, or else the longest span to a reset that was heard. Both err on the cautious side until the next answer.
@@ -71,6 +72,8 @@ struct Learnt {
     confirmed: bool,
     /// What we sent in this window.
     used: u64,
+    /// What was in flight when this window was assumed, and may count in it.
+    carried: u64,
     silent: u8,
     in_flight: InFlight,
 }
@@ -158,6 +161,7 @@ impl Learnt {
             anchor: report.reset,
             confirmed: true,
             used: 0,
+            carried: 0,
             silent: 0,
             in_flight: InFlight { since: now, recent: 0, before: 0, unknown: lately },
         }
@@ -172,14 +176,15 @@ impl Learnt {
         self.told_limit = report.limit.filter(|limit| *limit > 0).or(self.told_limit);
         self.told_window = report.window.or(self.told_window);
         self.longest = self.longest.max(report.reset.saturating_duration_since(now));
-        let surely = report.remaining.saturating_sub(self.in_flight(now));
         let moved_on = report.reset > later(self.anchor, RESET_TOLERANCE);
         if !self.confirmed {
+            // Whenever in this window the answer was given: more than all that we sent cannot have come after it.
+            let surely = report.remaining.saturating_sub(self.used.saturating_add(self.carried));
             self.left = self.left.min(report.remaining).max(surely);
             self.name_window(report);
         } else if moved_on {
-            self.left = surely;
-            self.used = 0;
+            self.left = report.remaining.saturating_sub(self.in_flight(now));
+            (self.used, self.carried) = (0, 0);
             self.name_window(report);
         } else {
             self.narrow(report);
@@ -224,7 +229,8 @@ impl Learnt {
         self.reset = later(now, rest);
         self.anchor = self.reset;
         // One call at least, or nothing would ever be heard again.
-        self.left = limit.saturating_sub(self.in_flight(now)).max(1);
+        self.carried = self.in_flight(now);
+        self.left = limit.saturating_sub(self.carried).max(1);
         self.used = 0;
         self.confirmed = false;
         true
@@ -348,6 +354,20 @@ mod tests {
         assert_eq!(quotas.remaining(), Some(6));
         observe(&mut quotas, &report("", 9, now + 2 * SECOND), now + SECOND);
         assert_eq!(quotas.remaining(), Some(6), "three are still under way");
+    }
+
+    #[test]
+    fn answers_to_calls_from_before_the_quota_was_known_do_not_count_as_answers_to_later_ones() {
+        let now = Instant::now();
+        let mut quotas = Quotas::default();
+        let report = QuotaReport { limit: Some(10), ..report("", 9, now + SECOND) };
+        quotas.observe(&report, now, || 3);
+        quotas.sent(4, now + SECOND / 2);
+        for _ in 0..3 {
+            quotas.observe(&report, now + SECOND / 2, || 0);
+        }
+        quotas.roll(now + SECOND);
+        assert_eq!(quotas.remaining(), Some(6));
     }
 
     #[test]

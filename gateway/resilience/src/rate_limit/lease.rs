@@ -10,8 +10,8 @@
 //! - Nobody is refused, held or queued before all leases are called back. While a hold, a learnt quota or a line
 //!   exists there are none, so that nothing has to be checked here but the lease itself.
 //!
-//! With one thread the verdicts are those of a limiter without leases, to the nanosecond. With several, uses that
-//! overlap in time are booked at the latest of their times, which may let a call go later, never earlier.
+//! With one thread the verdicts are those of a limiter without leases, to the nanosecond. With several, what they used
+//! is booked in the order in which the ledger hears of it, which may let a call go later, never earlier.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -66,7 +66,6 @@ struct Lease {
 pub(super) struct Usage {
     /// Tokens.
     pub(super) used: u64,
-    pub(super) first: u64,
     pub(super) last: u64,
     /// Per window, what [`Budget::spend`] made of the takes.
     pub(super) spent: [u64; WINDOWS_MAX],
@@ -119,9 +118,6 @@ impl Lanes {
         let usage = &mut lease.usage;
         // A clock that runs backwards counts as one that stands still.
         let at = at.max(usage.last);
-        if usage.used == 0 {
-            usage.first = at;
-        }
         usage.used += cost;
         usage.last = at;
         for (spent, budget) in usage.spent.iter_mut().zip(budgets) {

@@ -35,8 +35,6 @@ pub(super) struct Ledger {
     latest: Instant,
     /// Per window, when its bucket is full again, without what is on lease.
     full_at: Vec<u64>,
-    /// The latest time at which anything in `full_at` was taken.
-    booked: u64,
     /// Tokens on lease, used or not, that are not booked.
     lent: u64,
     /// A bit for every lane that has a lease.
@@ -65,7 +63,6 @@ impl Ledger {
         Self {
             latest: now,
             full_at: vec![0; windows],
-            booked: 0,
             lent: 0,
             lessees: 0,
             holds: Holds::default(),
@@ -146,7 +143,6 @@ impl Ledger {
         for (full_at, budget) in self.full_at.iter_mut().zip(&terms.budgets) {
             *full_at = budget.spend(*full_at, at, cost);
         }
-        self.booked = self.booked.max(at);
         self.quotas.sent(cost, now);
         self.pace.record(cost, now);
     }
@@ -251,16 +247,9 @@ impl Ledger {
             return;
         }
         self.lent = self.lent.saturating_sub(usage.used);
-        let in_order = usage.first >= self.booked;
         for ((full_at, budget), spent) in self.full_at.iter_mut().zip(&terms.budgets).zip(usage.spent) {
-            *full_at = if in_order {
-                budget.merge(*full_at, usage.used, spent)
-            } else {
-                // Others took at the same time: as if all of these had been taken last.
-                budget.spend(*full_at, usage.last, usage.used)
-            };
+            *full_at = budget.merge(*full_at, usage.used, spent);
         }
-        self.booked = self.booked.max(usage.last);
         self.pace.record(usage.used, terms.instant(usage.last));
     }
 

@@ -371,6 +371,17 @@ fn the_forecast_names_the_budget_that_runs_out_first() {
 }
 
 #[test]
+fn the_rate_counts_what_goes_by_lease_when_it_goes() {
+    let start = Instant::now();
+    let limiter = per_second(1000, 100_000, start);
+    for second in 0..60u32 {
+        limiter.try_acquire(start + second * SECOND, ONE).unwrap();
+    }
+    let rate = limiter.forecast(start + 60 * SECOND).unwrap().rate;
+    assert!((0.9..1.1).contains(&rate), "{rate}");
+}
+
+#[test]
 fn a_burst_of_hundreds_is_exact_whether_leased_or_not() {
     for burst in [100, 255, 256, 1000, 100_000] {
         let now = Instant::now();
