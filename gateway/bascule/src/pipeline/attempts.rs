@@ -17,7 +17,7 @@ use crate::{
     model::{Cause, Outcome, TimeoutKind},
     telemetry::{KeyValue, attributes},
 };
-use bascule_resilience::{Mode, Next, RetryPolicy, State};
+use bascule_resilience::{Next, Permit, RetryPolicy};
 use exchange::Attempt;
 use http::{Method, StatusCode};
 use std::{
@@ -45,7 +45,12 @@ struct Memory {
 }
 
 /// Makes attempts. Dropping the future ends the one under way.
-pub(super) async fn run(fetch: &Fetch, outbound: &mut Outbound, carry: &[u8]) -> Finished {
+pub(super) async fn run(
+    fetch: &Fetch,
+    permit: Option<&Permit>,
+    outbound: &mut Outbound,
+    carry: &[u8],
+) -> Finished {
     let mut memory = Memory::default();
     fetch.integration.budget.record_call(fetch.services.now());
     let mut last: Option<Finished> = None;
@@ -84,9 +89,8 @@ pub(super) async fn run(fetch: &Fetch, outbound: &mut Outbound, carry: &[u8]) ->
             status = status.map(|status| status.as_u16()), delay_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), "retrying"
         );
         tokio::time::sleep(wait).await;
-        let breaker = fetch.operation.breaker.snapshot(fetch.services.now());
-        let opened = breaker.state == State::Open && breaker.mode != Mode::Observe && !fetch.skip.circuit;
-        if opened {
+        // A circuit that has opened meanwhile ends the call; once it is half-open, only its own probes go on.
+        if permit.is_some_and(|permit| !permit.stands(fetch.services.now())) {
             break;
         }
     }
