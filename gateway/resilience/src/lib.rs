@@ -12,7 +12,7 @@
 //! | send no more than was agreed, and heed a 429             | [`RateLimiter`]                        |
 //! | have no more than so many calls at a time                | [`Bulkhead`]                           |
 //! | hand down the time that is left                          | [`Deadline`]                           |
-//! | show how a dependency fares                              | [`HealthStats`]                        |
+//! | show how a dependency fares                              | [`HealthStatus`], [`HealthStats`]      |
 //!
 //! # A circuit around a call
 //!
@@ -55,7 +55,7 @@
 //! }
 //! assert_eq!(breaker.state(now), State::Open);
 //! assert_eq!(breaker.check(now).unwrap_err().retry_after, Duration::from_secs(30));
-//! assert!(breaker.check(now + Duration::from_secs(30)).is_ok(), "time for a probe");
+//! assert_eq!(breaker.state(now + Duration::from_secs(30)), State::HalfOpen, "time for a probe");
 //!
 //! let asked = Some(Duration::from_secs(2));
 //! assert_eq!(RetryPolicy::default().next(1, asked, None, 0.5), Next::Wait(Duration::from_secs(2)));
