@@ -17,7 +17,7 @@ use crate::{
     model::{Cause, Outcome, TimeoutKind},
     telemetry::{KeyValue, attributes},
 };
-use bascule_resilience::{Around, Attempted, Attempts, Demand, Mode, Next, QuotaReport, State, StopReason};
+use bascule_resilience::{Around, Attempted, Attempts, Demand, Next, Permit, QuotaReport, StopReason};
 use exchange::Attempt;
 use http::{Method, StatusCode};
 use std::{
@@ -39,7 +39,12 @@ pub(super) struct Finished {
 }
 
 /// Makes attempts. Dropping the future ends the one under way.
-pub(super) async fn run(fetch: &Fetch, outbound: &mut Outbound, carry: &[u8]) -> Finished {
+pub(super) async fn run(
+    fetch: &Fetch,
+    permit: Option<&Permit>,
+    outbound: &mut Outbound,
+    carry: &[u8],
+) -> Finished {
     let mut attempts = Attempts::new();
     let policy = &fetch.operation.policy;
     fetch.integration.budget.record_call(fetch.services.now());
@@ -83,9 +88,8 @@ pub(super) async fn run(fetch: &Fetch, outbound: &mut Outbound, carry: &[u8]) ->
             status = status.map(|status| status.as_u16()), delay_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), "retrying"
         );
         fetch.services.clock.sleep_until(fetch.services.now() + wait).await;
-        let breaker = fetch.operation.breaker.snapshot(fetch.services.now());
-        let opened = breaker.state == State::Open && breaker.mode != Mode::Observe && !fetch.skip.circuit;
-        if opened {
+        // A circuit that has opened meanwhile ends the call; once it is half-open, only its own probes go on.
+        if permit.is_some_and(|permit| !permit.stands(fetch.services.now())) {
             break;
         }
     }

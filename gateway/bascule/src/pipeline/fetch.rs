@@ -23,7 +23,7 @@ pub(super) async fn fetch(mut fetch: Fetch) -> Result<Reply, Box<Failure>> {
         Mapped::Answer(reply) => return Ok(reply),
     };
     let begun = fetch.services.now();
-    let finished = attempts::run(&fetch, &mut outbound, &carry).await;
+    let finished = attempts::run(&fetch, admitted.permit.as_ref(), &mut outbound, &carry).await;
     let Admitted { place, permit } = admitted;
     let failed = finished.breaker_failure.map(|failure| !failure).or(finished.outcome.breaker());
     let settled = permit.map(|permit| settle(&fetch, permit, failed.filter(|_| finished.attempted), begun));
