@@ -10,16 +10,16 @@ pub(super) use exchange::Received;
 
 use super::{
     Failure,
-    call::{Fetch, Input},
+    call::{self, Fetch},
     request::Outbound,
 };
 use crate::{
-    model::{Cause, Outcome, TimeoutKind},
+    model::{CallPhase, Cause, Outcome, TimeoutKind},
     telemetry::{KeyValue, attributes},
 };
 use bascule_resilience::{Mode, Next, RetryPolicy, State};
 use exchange::Attempt;
-use http::{Method, StatusCode};
+use http::StatusCode;
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -50,7 +50,9 @@ pub(super) async fn run(fetch: &Fetch, outbound: &mut Outbound, carry: &[u8]) ->
     fetch.integration.budget.record_call(fetch.services.now());
     let mut last: Option<Finished> = None;
     loop {
-        if fetch.deadline.is_expired(fetch.services.now()) {
+        let now = fetch.services.now();
+        fetch.progress.switch(CallPhase::Limiter, now);
+        if fetch.deadline.is_expired(now) {
             return last.unwrap_or_else(|| not_attempted(Failure::timeout(TimeoutKind::Whole)));
         }
         if let Err(failure) = token(fetch).await {
@@ -83,6 +85,7 @@ pub(super) async fn run(fetch: &Fetch, outbound: &mut Outbound, carry: &[u8]) ->
             operation = %fetch.operation.full_name, attempt = memory.made, outcome = outcome.as_str(),
             status = status.map(|status| status.as_u16()), delay_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), "retrying"
         );
+        fetch.progress.switch(CallPhase::Backoff, fetch.services.now());
         tokio::time::sleep(wait).await;
         let breaker = fetch.operation.breaker.snapshot(fetch.services.now());
         let opened = breaker.state == State::Open && breaker.mode != Mode::Observe && !fetch.skip.circuit;
@@ -208,18 +211,8 @@ fn wait_by_rule(
 
 /// Whether sending the request twice does no harm (`semantics.md` §4).
 fn is_safe(fetch: &Fetch, outbound: &Outbound) -> bool {
-    match &fetch.input {
-        Input::Declared { .. } => {
-            let policy = &fetch.operation.policy;
-            policy.retry_safe && (!policy.safe_by_key || fetch.idempotency_key.is_some())
-        }
-        Input::Proxy(_) => {
-            matches!(
-                outbound.method,
-                Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
-            ) || (fetch.operation.policy.idempotency.is_some() && fetch.idempotency_key.is_some())
-        }
-    }
+    let keyed = fetch.idempotency_key.is_some();
+    call::is_safe(&fetch.operation.policy, &fetch.input, &outbound.method, keyed)
 }
 
 fn finish(attempt: Attempt, carry: &[u8]) -> Finished {
