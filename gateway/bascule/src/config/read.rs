@@ -11,6 +11,7 @@ mod fallback;
 mod gateway;
 mod headers;
 mod integration;
+mod journal;
 mod operation;
 mod params;
 mod plugins;

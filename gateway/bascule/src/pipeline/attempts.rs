@@ -10,16 +10,16 @@ pub(super) use exchange::Received;
 
 use super::{
     Failure,
-    call::{Fetch, Input},
+    call::{self, Fetch},
     request::Outbound,
 };
 use crate::{
-    model::{Cause, Outcome, TimeoutKind},
+    model::{CallPhase, Cause, Outcome, TimeoutKind},
     telemetry::{KeyValue, attributes},
 };
 use bascule_resilience::{Around, Attempted, Attempts, Demand, Next, Permit, QuotaReport, StopReason};
 use exchange::Attempt;
-use http::{Method, StatusCode};
+use http::StatusCode;
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -50,7 +50,9 @@ pub(super) async fn run(
     fetch.integration.budget.record_call(fetch.services.now());
     let mut last: Option<Finished> = None;
     loop {
-        if fetch.deadline.is_expired(fetch.services.now()) {
+        let now = fetch.services.now();
+        fetch.progress.switch(CallPhase::Limiter, now);
+        if fetch.deadline.is_expired(now) {
             return last.unwrap_or_else(|| not_attempted(Failure::timeout(TimeoutKind::Whole)));
         }
         if let Err(failure) = token(fetch).await {
@@ -87,7 +89,9 @@ pub(super) async fn run(
             operation = %fetch.operation.full_name, attempt = attempts.made(), outcome = outcome.as_str(),
             status = status.map(|status| status.as_u16()), delay_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), "retrying"
         );
-        fetch.services.clock.sleep_until(fetch.services.now() + wait).await;
+        let now = fetch.services.now();
+        fetch.progress.switch(CallPhase::Backoff, now);
+        fetch.services.clock.sleep_until(now + wait).await;
         // A circuit that has opened meanwhile ends the call; once it is half-open, only its own probes go on.
         if permit.is_some_and(|permit| !permit.stands(fetch.services.now())) {
             break;
@@ -211,18 +215,8 @@ fn next(
 
 /// Whether sending the request twice does no harm (`semantics.md` §4).
 fn is_safe(fetch: &Fetch, outbound: &Outbound) -> bool {
-    match &fetch.input {
-        Input::Declared { .. } => {
-            let policy = &fetch.operation.policy;
-            policy.retry_safe && (!policy.safe_by_key || fetch.idempotency_key.is_some())
-        }
-        Input::Proxy(_) => {
-            matches!(
-                outbound.method,
-                Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
-            ) || (fetch.operation.policy.idempotency.is_some() && fetch.idempotency_key.is_some())
-        }
-    }
+    let keyed = fetch.idempotency_key.is_some();
+    call::is_safe(&fetch.operation.policy, &fetch.input, &outbound.method, keyed)
 }
 
 fn finish(attempt: Attempt, carry: &[u8]) -> Finished {

@@ -8,12 +8,15 @@ use super::super::{
     decode::{DecodeError, decode},
     held::{Held, hold},
     phases,
+    progress::Judged,
     quota::Quota,
     request::{Outbound, OutboundBody, Wire, bug, shown_url},
 };
 use crate::{
     config::Auth,
-    model::{BodyError, Outcome, Payload, Secret, Source, TimeoutKind, is_hop_by_hop, strip_hop_by_hop},
+    model::{
+        BodyError, CallPhase, Outcome, Payload, Secret, Source, TimeoutKind, is_hop_by_hop, strip_hop_by_hop,
+    },
     telemetry::AttemptSpan,
     upstream::{Exchange, Head, SendError, SendErrorKind},
 };
@@ -82,7 +85,8 @@ pub(super) async fn attempt(
     number: u32,
     limit: Option<Duration>,
 ) -> Result<Attempt, Box<Failure>> {
-    let mut counted = false;
+    let mut noted = None;
+    fetch.progress.switch(CallPhase::Attempt, fetch.services.now());
     let mut may_repeat = outbound.body.replayable() && super::is_safe(fetch, outbound);
     loop {
         let base = outbound.endpoint.base();
@@ -98,10 +102,9 @@ pub(super) async fn attempt(
         };
         let Some(body) = outbound.body.take() else { return Err(bug("a one-shot body was used twice")) };
         let request = wire.into_request(body)?;
-        if !std::mem::replace(&mut counted, true) {
-            fetch.progress.attempt();
-        }
-        let begun = Instant::now();
+        let begun = fetch.services.now();
+        let noted =
+            *noted.get_or_insert_with(|| fetch.progress.attempt(&fetch.operation.full_name, begun, false));
         let sent = fetch
             .integration
             .client
@@ -116,17 +119,34 @@ pub(super) async fn attempt(
             sent => {
                 let bodiless = outbound.method == Method::HEAD;
                 let mut attempt = receive(fetch, number, bodiless, sent, used, deadline).await;
-                let elapsed = begun.elapsed();
+                let now = fetch.services.now();
+                let elapsed = now.saturating_duration_since(begun);
                 attempt.elapsed = elapsed;
-                fetch.progress.add_upstream(elapsed);
+                fetch.progress.judged(noted, &judged(&attempt, elapsed));
                 if attempt.outcome == Outcome::Success {
-                    fetch.integration.attempt_times.record(fetch.services.now(), true, elapsed);
+                    fetch.integration.attempt_times.record(now, true, elapsed);
                 }
                 let error_type = (attempt.outcome != Outcome::Success).then(|| attempt.outcome.as_str());
                 end(span, attempt.status, error_type);
                 return Ok(attempt);
             }
         }
+    }
+}
+
+fn judged(attempt: &Attempt, elapsed: Duration) -> Judged {
+    let retry_after = match attempt.outcome {
+        Outcome::Throttled { retry_after } | Outcome::Transient { retry_after } => retry_after,
+        _ => None,
+    };
+    Judged {
+        elapsed,
+        outcome: attempt.outcome.as_str(),
+        status: attempt.status.map(|status| status.as_u16()),
+        retry_after,
+        quota: attempt.quota.map(|quota| (quota.remaining, quota.reset)),
+        timed_out: attempt.timed_out,
+        sent: attempt.sent,
     }
 }
 
@@ -170,7 +190,7 @@ async fn sign(
     };
     let authority = &outbound.endpoint.base().authority;
     let work = signer.plugin.sign(&context, head, authority, Some(body));
-    let patch = phases::timed(&fetch.progress, Phase::Signer, signer, work).await;
+    let patch = phases::timed(&fetch.services, &fetch.progress, Phase::Signer, signer, work).await;
     let applied =
         patch.and_then(|patch| apply(&mut wire, &patch).map_err(|reason| PluginError::BadAnswer { reason }));
     applied.map_err(|error| phases::signing_failure(&error))?;
