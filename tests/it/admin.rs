@@ -128,7 +128,7 @@ async fn health_has_exactly_the_promised_shape() {
 #[tokio::test]
 async fn an_integration_is_degraded_above_ten_percent_errors_and_unhealthy_when_open() {
     let (provider, switch) = switched(200).await;
-    let gateway = Gateway::start(&[("shop", &shop(&provider.url()))]).await;
+    let gateway = Gateway::start(&[("shop", &shop(&provider.url()).replace("200ms", "60s"))]).await;
     for _ in 0..9 {
         gateway.call("shop", "get", json!({})).await;
     }

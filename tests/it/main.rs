@@ -22,6 +22,8 @@ mod calls;
 mod cli;
 mod config_errors;
 mod fallback;
+mod journal;
+mod ledger;
 mod limits;
 mod metrics;
 mod mission;

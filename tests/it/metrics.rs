@@ -3,9 +3,10 @@
 use crate::support::{Gateway, Metrics, Provider, guest, reply, until_async};
 use serde_json::json;
 
-const DECLARED: [(&str, &str, &[&str]); 13] = [
+const DECLARED: [(&str, &str, &[&str]); 14] = [
     ("integration_requests_total", "counter", &["endpoint", "service", "status"]),
     ("integration_request_duration_seconds", "histogram", &["endpoint", "service"]),
+    ("deadline_spent_seconds", "histogram", &["endpoint", "phase", "service"]),
     ("integration_errors_total", "counter", &["endpoint", "error_type", "service"]),
     ("integration_retries_total", "counter", &["endpoint", "service"]),
     ("circuit_breaker_state", "gauge", &["service"]),

@@ -51,7 +51,8 @@ impl DataPlane {
         let generation = self.services.generation.load_full();
         let parent = TraceContext::extract(request.headers());
         let span = self.services.telemetry.call_span(parent.as_ref(), SystemTime::now());
-        let progress = Progress::new(span);
+        let begun = self.services.now();
+        let progress = Progress::new(span, begun, self.services.telemetry.keeps_journal());
         let path = request.uri().path().to_owned();
         progress.with_span(|span| {
             if span.is_recording() {
@@ -60,7 +61,7 @@ impl DataPlane {
             }
         });
         let method = request.method().clone();
-        let mut completion = Completion::begin(&self.services, &progress, &method);
+        let mut completion = Completion::begin(&self.services, &progress, &method, begun);
         let timing = generation.config.server.server_timing;
         let prepared = match route {
             Ok(route) => {

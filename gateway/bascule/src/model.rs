@@ -6,6 +6,7 @@ mod answer;
 mod http_rules;
 mod names;
 mod outcome;
+mod phase;
 mod problem;
 mod secret;
 
@@ -14,6 +15,7 @@ pub use bascule_resilience::Outcome;
 pub use http_rules::{has_dot_segment, is_hop_by_hop, is_well_encoded, strip_hop_by_hop};
 pub use names::{IntegrationName, InvalidName, OperationName};
 pub use outcome::{Cause, TimeoutKind};
+pub use phase::{CallPhase, Spent};
 pub use problem::{Code, PROBLEM_JSON, ParameterError, Place, Problem};
 pub use secret::Secret;
 

@@ -40,7 +40,7 @@ pub use failure::Failure;
 pub use held::{Held, hold};
 pub use live::{BoundPlugin, Generation, LiveIntegration, LiveOperation, Policy, Services};
 pub use phases::Phases;
-pub use progress::{Progress, Totals};
+pub use progress::{Looked, Overlap, Progress, Totals};
 pub use reply::{Landing, Reply};
 
 use crate::model::{Answer, CacheStatus, Problem};
@@ -68,6 +68,9 @@ pub async fn handle(mut call: Call) -> Ended {
 async fn run(call: &mut Call) -> Result<Answer, Box<Failure>> {
     validate::parameters(call)?;
     call.ensure_idempotency_key();
+    if call.depth == 0 {
+        call.progress.safe(call.is_safe());
+    }
     if let Some(key) = lookup::key(call) {
         return lookup::through_cache(call, key).await;
     }

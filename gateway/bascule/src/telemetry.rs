@@ -10,10 +10,12 @@
 //! | metrics | [`metrics`] | `/metrics` ([`Telemetry::scrape`]) and OTLP |
 //! | spans | [`trace`] | OTLP |
 //! | completion records | [`completion`] | stderr |
+//! | journal | [`journal`] | files of its own |
 //! | logs | `tracing` events | stderr ([`init_logs`]) |
 
 pub mod attributes;
 pub mod completion;
+pub mod journal;
 pub mod logs;
 pub mod metrics;
 pub mod otlp;
@@ -46,8 +48,10 @@ pub use otlp::OtlpTransport;
 pub use redact::Redactor;
 pub use trace::{AttemptSpan, CallSpan, PluginSpan, TraceContext};
 
-use crate::config::TelemetrySettings;
+use crate::config::{JournalSettings, TelemetrySettings};
+use arc_swap::ArcSwapOption;
 use completion::CompletionLog;
+use journal::{CallRecord, Journal, JournalError};
 use metrics::Metrics;
 use otlp::{Closing, SpanQueue};
 use trace::{Origin, SpanSink};
@@ -90,6 +94,8 @@ struct Inner {
     sample: AtomicU64,
     completion: Option<CompletionLog>,
     completion_on: AtomicBool,
+    /// A reload may bring, replace or take it.
+    journal: ArcSwapOption<Journal>,
     redactor: Redactor,
     closing: Closing,
     last_exports: Duration,
@@ -158,6 +164,36 @@ impl Telemetry {
         }
     }
 
+    /// Keeps the journal that the settings ask for, or none. With the settings that it has, it goes on with its file;
+    /// otherwise a new one is begun, and the former writes what it was given and ends. Disabled telemetry keeps none.
+    ///
+    /// # Errors
+    /// [`JournalError`] when the folder cannot be used or there is no thread; what was kept before stays.
+    pub fn keep_journal(&self, settings: Option<&JournalSettings>) -> Result<(), JournalError> {
+        if self.inner.completion.is_none() {
+            return Ok(());
+        }
+        let kept = self.inner.journal.load();
+        if kept.as_ref().map(|journal| journal.settings()) == settings {
+            return Ok(());
+        }
+        let next = settings.map(|settings| Journal::open(settings.clone()).map(Arc::new)).transpose()?;
+        self.inner.journal.store(next);
+        Ok(())
+    }
+
+    /// Whether calls are to be journalled.
+    pub fn keeps_journal(&self) -> bool {
+        self.inner.journal.load().is_some()
+    }
+
+    /// Queues a call for the journal, if one is kept.
+    pub fn journal(&self, record: CallRecord) {
+        if let Some(journal) = &*self.inner.journal.load() {
+            journal.push(record);
+        }
+    }
+
     /// All metrics as Prometheus text.
     pub fn scrape(&self) -> String {
         self.inner.metrics.scrape()
@@ -197,6 +233,9 @@ impl Inner {
     fn flush(&self) {
         if let Some(log) = &self.completion {
             log.flush(self.last_exports);
+        }
+        if let Some(journal) = &*self.journal.load() {
+            journal.flush(self.last_exports);
         }
         self.metrics.shutdown();
         if let Some(spans) = &self.spans {

@@ -23,7 +23,7 @@
 //!
 //! # What threads may rely on
 //!
-//! A success in a closed circuit takes no shared lock and writes to no line that another thread reads: it goes to a
+//! A success in a closed circuit takes no shared lock and writes to no line that other successes touch: it goes to a
 //! stripe (see `stripes`). All else is done one at a time. Exact under any interleaving are therefore the generations,
 //! the probes, failures by number, and runs: a success ends the run that had begun when it was reported. Under a rate,
 //! an outcome is in the sum of a judgement or has the circuit judged once more, so that no trip is lost between two

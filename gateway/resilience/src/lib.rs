@@ -2,8 +2,7 @@
 //!
 //! The mechanisms know nothing of HTTP, plugins or configuration files; a database client can be wrapped in them as well
 //! as an HTTP one. They read no clock and roll no dice: time and chance are passed in, so that a day of failures is
-//! tested in a millisecond. What waits by itself ([`Bulkhead::acquire`], [`hedged`]) is given a [`Clock`] to be woken by;
-//! only [`RateLimiter::acquire`] still uses tokio's time, which tests can pause.
+//! tested in a millisecond. What waits by itself is given a [`Clock`] to be woken by.
 //!
 //! | to …                                                     | use                                    |
 //! |----------------------------------------------------------|----------------------------------------|
@@ -15,7 +14,8 @@
 //! | find out how many that should be                         | [`AdaptiveLimit`]                      |
 //! | hand down the time that is left                          | [`Deadline`]                           |
 //! | keep a token that ends, fetched once for all             | [`Renewing`]                           |
-//! | show how a dependency fares                              | [`HealthStats`]                        |
+//! | have all of these around a call, in one line             | [`Guard`]                              |
+//! | show how a dependency fares                              | [`HealthStatus`], [`HealthStats`]      |
 //!
 //! # A circuit around a call
 //!
@@ -58,7 +58,7 @@
 //! }
 //! assert_eq!(breaker.state(now), State::Open);
 //! assert_eq!(breaker.check(now).unwrap_err().retry_after, Duration::from_secs(30));
-//! assert!(breaker.check(now + Duration::from_secs(30)).is_ok(), "time for a probe");
+//! assert_eq!(breaker.state(now + Duration::from_secs(30)), State::HalfOpen, "time for a probe");
 //!
 //! let asked = Some(Duration::from_secs(2));
 //! assert_eq!(RetryPolicy::default().next(1, asked, None, 0.5), Next::Wait(Duration::from_secs(2)));
@@ -68,6 +68,7 @@ pub mod breaker;
 pub mod bulkhead;
 pub mod clock;
 pub mod deadline;
+pub mod guard;
 pub mod health;
 pub mod hedge;
 pub mod library;
@@ -77,6 +78,7 @@ pub mod priority;
 pub mod rate_limit;
 pub mod renewing;
 pub mod retry;
+pub mod simulation;
 mod span;
 pub mod spawn;
 mod sync;
@@ -89,13 +91,17 @@ pub use breaker::{
 pub use bulkhead::{AdaptiveLimit, Algorithm, Ask, Bulkhead, BulkheadConfig, BulkheadPermit, Overloaded};
 pub use clock::{Clock, Random, Sleep, SystemRandom, TokioClock};
 pub use deadline::Deadline;
+pub use guard::{Attempt, Guard, GuardBuilder, GuardError, Request};
 pub use health::{HealthSnapshot, HealthStats};
 pub use hedge::{HedgeAfter, HedgeConfig, Hedged, hedged};
 pub use library::{CallError, CircuitBreaker, CircuitBreakerBuilder, Health, HealthStatus, Registry, Stats};
 pub use outcome::Outcome;
 pub use presets::Preset;
 pub use priority::Priority;
-pub use rate_limit::{Limited, LimitedBy, RateLimiter, RateLimiterConfig};
+pub use rate_limit::{
+    Demand, Forecast, ForecastOf, LedgerEntry, Limited, LimitedBy, QuotaReport, RateLimiter,
+    RateLimiterConfig, RateWindow,
+};
 pub use renewing::{Fresh, RenewError, Renewing, RenewingBuilder};
 pub use retry::{
     Around, Attempted, Attempts, BudgetConfig, Jitter, Next, RetryBudget, RetryPolicy, StopReason,

@@ -2,20 +2,30 @@
 //!
 //! Three things can hold a call back; the strictest decides.
 //!
-//! | by     | is                                                                             | ends                   |
-//! |--------|--------------------------------------------------------------------------------|------------------------|
-//! | budget | `requests` per `window`, in bursts of up to `burst` (GCRA, by the governor crate) | one token after another |
-//! | hold   | the provider answered 429: all calls wait                                       | at the time it named   |
-//! | quota  | the provider's remaining/reset headers, counted down by our own calls           | at its reset           |
+//! | by     | is                                                                              | ends                    |
+//! |--------|---------------------------------------------------------------------------------|-------------------------|
+//! | budget | windows of our own, each `requests` per `window` in bursts of up to `burst` (GCRA) | one token after another |
+//! | hold   | the provider answered 429: all calls wait                                        | at the time it named    |
+//! | quota  | what the provider says is left, counted down by our own calls, per named policy   | at its reset            |
 //!
-//! Whoever may wait, waits in the order of arrival, and is refused at once when the wait cannot fit. Nothing is taken
-//! until the call may go. Parsing of headers and clamping of what they ask for happen elsewhere.
+//! A call has a cost, taken from all windows and quotas or from none, and a priority: a share of every budget can be
+//! kept for the high ones. Whoever may wait, waits by priority and then in the order of arrival, and is refused at once
+//! when the wait cannot fit. Nothing is taken until the call may go.
+//!
+//! All that is decided is decided in one ledger behind one lock; while tokens are plentiful, threads take from leases
+//! of their own instead (`lease.rs`). Parsing of headers and clamping of what they ask for happen elsewhere.
 
 mod budget;
-mod provider;
-mod queue;
+mod forecast;
+mod hold;
+mod learnt;
+mod lease;
+mod ledger;
+mod line;
+mod waiting;
 
 use std::fmt;
+use std::future::poll_fn;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,18 +33,32 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use self::budget::Budget;
-use self::provider::Provider;
-use self::queue::Queue;
-use crate::clock::Clock;
-use crate::span::later;
+pub use self::forecast::{Forecast, ForecastOf, LedgerEntry};
+pub use self::learnt::QuotaReport;
 
-/// The shortest wait that a refused caller is told, where the computed one is zero because others are ahead.
-const RETRY_AFTER_MIN: Duration = Duration::from_millis(1);
+use self::budget::{Budget, tokens};
+use self::lease::Lanes;
+use self::ledger::{Ledger, Terms, Want};
+use self::line::Ticket;
+use self::waiting::{Waiting, wake};
+use crate::clock::Clock;
+use crate::priority::Priority;
+use crate::span::{clamped, later};
 
 /// The budget that we set ourselves.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct RateLimiterConfig {
+    /// What is allowed; all have to agree, as in 10 a second and 5000 an hour. None: no budget of our own, and only
+    /// what the provider says counts. Up to four are decided without a common lock while tokens are plentiful.
+    pub windows: Vec<RateWindow>,
+    /// The share of every window's burst, and of every quota learnt, that only calls of high priority may use: 0 to 1,
+    /// default 0. Rounded down to whole tokens. At 1 no other call ever goes.
+    pub reserve: f64,
+}
+
+/// So many calls in so much time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateWindow {
     /// Calls per `window`.
     pub requests: NonZeroU32,
     /// The span that `requests` refers to. Less than a millisecond counts as one.
@@ -43,11 +67,20 @@ pub struct RateLimiterConfig {
     pub burst: NonZeroU32,
 }
 
+/// What a call asks for. One token, at normal priority, unless it says otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Demand {
+    /// Tokens, taken from every window and counted against every quota.
+    pub cost: NonZeroU32,
+    /// Its place in line, and whether it may use the reserve.
+    pub priority: Priority,
+}
+
 /// Limits the calls to one provider.
 pub struct RateLimiter {
-    config: Option<RateLimiterConfig>,
-    state: Mutex<State>,
-    queue: Queue,
+    config: RateLimiterConfig,
+    terms: Terms,
+    ledger: Mutex<Ledger>,
     /// Whether a throttling without a named end is being remembered: keeps successes off the lock.
     doubling: AtomicBool,
 }
@@ -56,7 +89,7 @@ pub struct RateLimiter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("rate limited by {by}")]
 pub struct Limited {
-    /// How long until it is worth asking again, as things stand.
+    /// How long until it is worth asking again, as things stand; [`Duration::MAX`] when it never is.
     pub retry_after: Duration,
     /// What holds it back longest.
     pub by: LimitedBy,
@@ -71,157 +104,205 @@ pub enum LimitedBy {
     Hold,
     /// The provider's quota is used up.
     Quota,
+    /// It costs more than a full window holds for its priority: waiting does not help.
+    Never,
 }
 
-struct State {
-    budget: Option<Budget>,
-    provider: Provider,
+/// How an attempt to get tokens, or a place in line for them, ended.
+enum Entry {
+    Over(Result<(), Limited>),
+    Joined(Ticket),
 }
 
 impl RateLimiter {
-    /// A limiter with a full budget at `now`; `None` has no budget of its own and knows only what the provider says.
+    /// A limiter with full buckets at `now`.
     #[must_use]
-    pub fn new(config: Option<RateLimiterConfig>, now: Instant) -> Arc<Self> {
-        let budget = config.as_ref().map(|config| Budget::new(config, now));
-        Arc::new(Self {
-            config,
-            state: Mutex::new(State { budget, provider: Provider::default() }),
-            queue: Queue::new(),
-            doubling: AtomicBool::new(false),
-        })
+    pub fn new(config: RateLimiterConfig, now: Instant) -> Arc<Self> {
+        let reserve = clamped(config.reserve, 0.0);
+        let budgets: Vec<_> = config.windows.iter().map(|window| Budget::new(window, reserve)).collect();
+        let ledger = Mutex::new(Ledger::new(budgets.len(), now));
+        let terms = Terms { origin: now, budgets, reserve, lanes: Lanes::new() };
+        Arc::new(Self { config, terms, ledger, doubling: AtomicBool::new(false) })
     }
 
     /// The budget it was made with.
     #[must_use]
-    pub const fn config(&self) -> Option<&RateLimiterConfig> {
-        self.config.as_ref()
+    pub const fn config(&self) -> &RateLimiterConfig {
+        &self.config
     }
 
     /// Says whether a call could go at `now`, without taking anything.
     ///
     /// # Errors
-    /// [`Limited`] when it could not. Calls that wait already come first.
-    pub fn check(&self, now: Instant) -> Result<(), Limited> {
-        let ahead = self.queue.waiting();
-        self.state.lock().wait(now, ahead).map_or(Ok(()), Err)
+    /// [`Limited`] when it could not. Calls of the same or a higher priority that wait already come first.
+    pub fn check(&self, now: Instant, demand: Demand) -> Result<(), Limited> {
+        if self.terms.lanes.covers(Lanes::mine(), self.terms.nanos(now), tokens(demand.cost)) {
+            return Ok(());
+        }
+        self.decide(now, demand, false)
     }
 
-    /// Takes one token if that is possible at `now` and leaves enough for those who wait already.
+    /// Takes what the call costs if that is possible at `now` and leaves enough for those who wait already.
     ///
     /// # Errors
-    /// [`Limited`] when there is none; then nothing was taken.
-    pub fn try_acquire(&self, now: Instant) -> Result<(), Limited> {
-        let ahead = self.queue.waiting();
-        self.state.lock().take(now, ahead)
+    /// [`Limited`] when it is not; then nothing was taken.
+    pub fn try_acquire(&self, now: Instant, demand: Demand) -> Result<(), Limited> {
+        if self.take_leased(now, demand) {
+            return Ok(());
+        }
+        self.decide(now, demand, true)
     }
 
-    /// Takes one token, waiting for it in the order of arrival, at most `max_wait` and never beyond `deadline`.
+    /// Takes what the call costs, waiting for it in line, at most `max_wait` and never beyond `deadline`.
     ///
-    /// Cancel-safe: who leaves the queue has taken nothing. The clock has to agree with tokio's time.
+    /// High priority goes before normal before low, and the first come goes first within each. Cancel-safe: who is
+    /// dropped leaves the line and has taken nothing. Only `clock` wakes it, so that any runtime and any clock will do.
     ///
     /// # Errors
-    /// [`Limited`] at once when the wait cannot fit, or 1024 calls wait already; later when something made it longer
-    /// meanwhile (a hold, a quota used up by others).
+    /// [`Limited`] at once when the wait cannot fit, or 1024 calls wait already, or the call could never go; later when
+    /// something made the wait longer meanwhile (a hold, a quota used up by others, calls of higher priority).
     pub async fn acquire(
         &self,
         clock: &dyn Clock,
+        demand: Demand,
         max_wait: Duration,
         deadline: Option<Instant>,
     ) -> Result<(), Limited> {
         let now = clock.now();
-        let Err(limited) = self.try_acquire(now) else { return Ok(()) };
+        if self.take_leased(now, demand) {
+            return Ok(());
+        }
         let until = later(now, max_wait);
         let until = deadline.map_or(until, |deadline| deadline.min(until));
-        if later(now, limited.retry_after) > until {
-            return Err(limited);
-        }
-        let Some(_place) = self.queue.join() else { return Err(limited) };
-        let patience = until.saturating_duration_since(now);
-        let Ok(_turn) = tokio::time::timeout(patience, self.queue.turn()).await else {
-            let now = clock.now();
-            let others = self.queue.waiting().saturating_sub(1);
-            return Err(self.state.lock().wait(now, others).unwrap_or(limited));
+        let ticket = match self.enter(now, demand, until) {
+            Entry::Over(result) => return result,
+            Entry::Joined(ticket) => ticket,
         };
-        loop {
-            let now = clock.now();
-            let taken = self.state.lock().take(now, 0);
-            let Err(limited) = taken else { return Ok(()) };
-            if later(now, limited.retry_after) > until {
-                return Err(limited);
-            }
-            tokio::time::sleep(limited.retry_after).await;
-        }
+        let mut waiting = Waiting::new(self, clock, demand, until, ticket);
+        poll_fn(|ctx| waiting.poll(ctx)).await
     }
 
-    /// The provider said to wait: no call goes before `until`. Of several holds the longest wins.
+    /// The provider said to wait: no call goes before `until`. Of several holds the longest wins. Waiting calls whose
+    /// patience ends before are turned away.
     pub fn hold_until(&self, until: Instant, now: Instant) {
-        self.state.lock().provider.hold_until(until, now);
+        let mut ledger = self.ledger.lock();
+        let now = ledger.advance(now);
+        ledger.call_back_all(&self.terms);
+        ledger.holds.hold_until(until, now);
+        let impatient = ledger.line.impatient(until);
+        drop(ledger);
+        wake(impatient);
     }
 
     /// The provider throttled a call without saying for how long: holds all calls for 1 s, twice as long each time it
     /// happens again, at most 60 s, until a call succeeds. Answers to calls that were under way already when the hold
     /// began do not lengthen it. Returns when the hold ends.
     pub fn throttled(&self, now: Instant) -> Instant {
-        let mut state = self.state.lock();
+        let mut ledger = self.ledger.lock();
         self.doubling.store(true, Ordering::Relaxed);
-        state.provider.throttled(now)
+        let now = ledger.advance(now);
+        ledger.call_back_all(&self.terms);
+        let until = ledger.holds.throttled(now);
+        let impatient = ledger.line.impatient(until);
+        drop(ledger);
+        wake(impatient);
+        until
     }
 
     /// A call succeeded: the next throttling starts at 1 s again. A hold that is under way goes on.
     pub fn succeeded(&self) {
         if self.doubling.load(Ordering::Relaxed) {
-            let mut state = self.state.lock();
+            let mut ledger = self.ledger.lock();
             self.doubling.store(false, Ordering::Relaxed);
-            state.provider.succeeded();
+            ledger.holds.succeeded();
         }
     }
 
-    /// The provider said that `remaining` calls are left until `reset`. Narrows what we allow; never widens it within
-    /// one window of the provider's. At 0 nothing goes until `reset`. A `reset` that has passed says nothing.
-    pub fn observe_quota(&self, remaining: u64, reset: Instant, now: Instant) {
-        self.state.lock().provider.observe_quota(remaining, reset, now);
+    /// The provider said what is left of a quota. Narrows what we allow, and never widens it within one window of the
+    /// provider's; counts down with our own calls; is remembered for the windows after it (see `learnt.rs`). At 0
+    /// nothing goes until the reset. A reset that has passed says nothing.
+    ///
+    /// Up to 8 quotas are known by name; beyond that the one that was not heard of for longest is forgotten. A quota is
+    /// forgotten, too, after two windows in which calls went and no answer named it.
+    pub fn observe_quota(&self, report: &QuotaReport<'_>, now: Instant) {
+        let mut ledger = self.ledger.lock();
+        let now = ledger.advance(now);
+        ledger.observe(&self.terms, report, now);
+        let head = ledger.line.head_waker();
+        drop(ledger);
+        wake(head);
     }
 
-    /// Calls that could go at once: the lower of our budget and the provider's quota, 0 during a hold, `None` when
-    /// neither is known.
+    /// What could go at once, the reserve included: the lowest of our windows and the provider's quotas, 0 during a
+    /// hold, `None` when none is known.
     pub fn remaining(&self, now: Instant) -> Option<u64> {
-        let state = self.state.lock();
-        let own = state.budget.as_ref().map(|budget| budget.remaining(now));
-        let said = state.provider.remaining(now);
-        own.into_iter().chain(said).min()
+        let mut ledger = self.ledger.lock();
+        let now = ledger.advance(now);
+        ledger.remaining(&self.terms, now)
     }
 
-    /// Calls that wait for a token.
+    /// Calls that wait in line.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.queue.waiting()
+        self.ledger.lock().line.len()
+    }
+
+    /// The budget that runs out first, if calls go on as in the last half minute; if none does, the one of which least
+    /// is left; `None` when there is no budget at all.
+    pub fn forecast(&self, now: Instant) -> Option<Forecast> {
+        let mut ledger = self.ledger.lock();
+        let now = ledger.advance(now);
+        ledger.forecast(&self.terms, now)
+    }
+
+    /// Every window of our own and every quota learnt, as they stand.
+    pub fn ledger(&self, now: Instant) -> Vec<LedgerEntry> {
+        let mut ledger = self.ledger.lock();
+        let now = ledger.advance(now);
+        ledger.entries(&self.terms, now)
+    }
+
+    fn take_leased(&self, now: Instant, demand: Demand) -> bool {
+        let terms = &self.terms;
+        terms.lanes.take(Lanes::mine(), terms.nanos(now), tokens(demand.cost), &terms.budgets)
+    }
+
+    fn decide(&self, now: Instant, demand: Demand, take: bool) -> Result<(), Limited> {
+        let mut ledger = self.ledger.lock();
+        let now = ledger.advance(now);
+        let want = Want { ahead: ledger.line.ahead_of_newcomer(demand.priority), ..demand.want() };
+        ledger.decide(&self.terms, now, want, take)
+    }
+
+    /// Takes at once, or joins the line if the wait can fit.
+    fn enter(&self, now: Instant, demand: Demand, until: Instant) -> Entry {
+        let mut ledger = self.ledger.lock();
+        let now = ledger.advance(now);
+        let want = Want { ahead: ledger.line.ahead_of_newcomer(demand.priority), ..demand.want() };
+        let Err(limited) = ledger.decide(&self.terms, now, want, true) else { return Entry::Over(Ok(())) };
+        if limited.by == LimitedBy::Never || later(now, limited.retry_after) > until {
+            return Entry::Over(Err(limited));
+        }
+        let joined = ledger.line.join(demand.priority, want.cost, until);
+        joined.map_or(Entry::Over(Err(limited)), Entry::Joined)
     }
 }
 
-impl State {
-    /// What holds back a call with `ahead` calls before it; `None` when it may go.
-    fn wait(&self, now: Instant, ahead: usize) -> Option<Limited> {
-        let ahead = u64::try_from(ahead).unwrap_or(u64::MAX);
-        let own = self.budget.as_ref().map(|budget| (budget.wait(now, ahead), LimitedBy::Budget));
-        let longest = own
-            .into_iter()
-            .chain(self.provider.waits(now, ahead))
-            .max_by_key(|(wait, _)| *wait)
-            .filter(|(wait, _)| !wait.is_zero())?;
-        Some(Limited { retry_after: longest.0.max(RETRY_AFTER_MIN), by: longest.1 })
+impl Demand {
+    /// As much, at another priority.
+    #[must_use]
+    pub const fn at(self, priority: Priority) -> Self {
+        Self { priority, ..self }
     }
 
-    fn take(&mut self, now: Instant, ahead: usize) -> Result<(), Limited> {
-        if let Some(limited) = self.wait(now, ahead) {
-            return Err(limited);
-        }
-        if let Some(budget) = &self.budget {
-            budget
-                .take(now)
-                .map_err(|wait| Limited { retry_after: wait.max(RETRY_AFTER_MIN), by: LimitedBy::Budget })?;
-        }
-        self.provider.count_down();
-        Ok(())
+    fn want(self) -> Want {
+        Want { cost: tokens(self.cost), priority: self.priority, ahead: 0 }
+    }
+}
+
+impl Default for Demand {
+    fn default() -> Self {
+        Self { cost: NonZeroU32::MIN, priority: Priority::Normal }
     }
 }
 
@@ -231,9 +312,16 @@ impl fmt::Display for LimitedBy {
             Self::Budget => "our own budget",
             Self::Hold => "a hold that the provider asked for",
             Self::Quota => "the provider's quota",
+            Self::Never => "a budget that is smaller than the call",
         })
     }
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod virtual_time;

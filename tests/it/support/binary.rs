@@ -16,8 +16,11 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// The binary that was built beside the tests, under the same profile.
+/// The binary that was built beside the tests, under the same profile, or the one that `BASCULE_BIN` names.
 pub fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("BASCULE_BIN") {
+        return path.into();
+    }
     let test = std::env::current_exe().expect("the path of this test");
     let path = test.parent().and_then(Path::parent).expect("a target folder").join("bascule");
     assert!(

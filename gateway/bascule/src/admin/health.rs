@@ -1,7 +1,7 @@
 //! Status and health of integrations, as `contract.md` §4 shapes them.
 
 use crate::pipeline::{Generation, LiveIntegration, Services};
-use bascule_resilience::{LimitedBy, State};
+use bascule_resilience::{Demand, LimitedBy, State};
 use serde_json::{Value, json};
 use std::{
     sync::Arc,
@@ -71,7 +71,10 @@ fn judge(services: &Services, integration: &LiveIntegration, error_rate: f64) ->
     let state = integration.breaker.state(now);
     let others =
         integration.operations.values().any(|operation| operation.breaker.state(now) != State::Closed);
-    let held = integration.limiter.check(now).is_err_and(|limited| limited.by != LimitedBy::Budget);
+    let held = integration
+        .limiter
+        .check(now, Demand::default())
+        .is_err_and(|limited| matches!(limited.by, LimitedBy::Hold | LimitedBy::Quota));
     let status = match state {
         State::Open => "unhealthy",
         State::HalfOpen => "degraded",

@@ -1,6 +1,9 @@
 //! What operators may do to a running gateway: reload its configuration.
 
-use super::build::{Parts, build, with_plugin_problems};
+use super::{
+    build::{Parts, build, with_plugin_problems},
+    running::journal_problem,
+};
 use crate::{
     admin::{Control, Reloaded},
     config::{Diagnostic, Problems, Sources, load},
@@ -47,7 +50,12 @@ fn reload(sources: &Sources, parts: &Parts, services: &Services) -> Result<Reloa
     let loaded = load(sources).map_err(|problems| with_plugin_problems(&parts.host, problems))?;
     let config = Arc::new(loaded.config);
     let problems = loaded.warnings.about_the_same_files();
-    let (generation, changed) = build(parts, services, Arc::clone(&config), problems)?;
+    let (generation, changed) = build(parts, services, Arc::clone(&config), problems.clone())?;
+    // The last thing that can fail: with it, everything has changed.
+    services
+        .telemetry
+        .keep_journal(config.journal.as_ref())
+        .map_err(|error| journal_problem(&config, &error, problems))?;
     let number = generation.number;
     let old = services.generation.load_full();
     for (what, differs) in [

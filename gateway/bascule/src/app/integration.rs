@@ -10,8 +10,7 @@ use crate::{
 };
 use bascule_cache::Store;
 use bascule_resilience::{
-    Breaker, BreakerConfig, Bulkhead, BulkheadConfig, HealthStats, Mode, RateLimiter, RateLimiterConfig,
-    RetryBudget, State,
+    Breaker, BreakerConfig, Bulkhead, HealthStats, Mode, RateLimiter, RetryBudget, State,
 };
 use std::{collections::HashMap, num::NonZeroU32, sync::Arc, time::Instant};
 
@@ -54,11 +53,7 @@ pub(super) fn integration(
     };
     let bulkhead = match before {
         Some(before) if before.settings.concurrency == settings.concurrency => Arc::clone(&before.bulkhead),
-        _ => Bulkhead::new(BulkheadConfig {
-            max: settings.concurrency.max,
-            max_waiting: settings.concurrency.max_waiting,
-            ..BulkheadConfig::default()
-        }),
+        _ => Bulkhead::new(settings.concurrency.clone()),
     };
     let operations: HashMap<OperationName, Arc<LiveOperation>> = settings
         .operations
@@ -130,12 +125,7 @@ fn new_breaker(name: &str, config: &BreakerConfig, metrics: &Arc<IntegrationMetr
 }
 
 fn limiter(limit: Option<&config::RateLimit>, now: Instant) -> Arc<RateLimiter> {
-    let config = limit.map(|limit| RateLimiterConfig {
-        requests: limit.requests,
-        window: limit.window,
-        burst: limit.burst,
-    });
-    RateLimiter::new(config, now)
+    RateLimiter::new(limit.map(|limit| limit.limiter.clone()).unwrap_or_default(), now)
 }
 
 fn token(settings: &config::Integration, client: &Client) -> Option<Arc<TokenCell>> {

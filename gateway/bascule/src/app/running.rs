@@ -12,7 +12,7 @@ use crate::{
     dataplane::DataPlane,
     pipeline::{Generation, Services},
     server::{Listener, ServerTls},
-    telemetry::{LogFormat, OtlpTransport, Redactor, Telemetry},
+    telemetry::{LogFormat, OtlpTransport, Redactor, Telemetry, journal::JournalError},
     upstream::Tls,
 };
 use arc_swap::ArcSwap;
@@ -109,6 +109,8 @@ pub fn assemble(options: &Options) -> Result<Assembled, StartError> {
     let config = Arc::new(loaded.config);
     let tls = Tls::new().map_err(|error| StartError::Internal(format!("no TLS: {error}")))?;
     let telemetry = telemetry(options, &config, &tls)?;
+    let unusable = |error: JournalError| journal_problem(&config, &error, Problems::new());
+    telemetry.keep_journal(config.journal.as_ref()).map_err(unusable)?;
     let host = plugin_host(&telemetry, options.plugin_cache.clone())
         .map_err(|error| StartError::Internal(format!("no plugin host: {}", describe(&error))))?;
     let empty = Generation { number: 0, config: Arc::clone(&config), integrations: HashMap::new() };
@@ -140,6 +142,14 @@ fn telemetry(options: &Options, config: &Config, tls: &Tls) -> Result<Telemetry,
         .map(|collector| Arc::new(Exporter::new(tls.clone(), collector)) as Arc<dyn OtlpTransport>);
     Telemetry::start(&config.telemetry, options.log_format, options.redactor.clone(), transport)
         .map_err(|error| StartError::Internal(format!("no telemetry: {}", describe(&error))))
+}
+
+/// The journal's folder is named in the configuration, so that is where the problem stands.
+pub(super) fn journal_problem(config: &Config, error: &JournalError, mut problems: Problems) -> Problems {
+    let help = "name a folder that the gateway may write to, or remove [journal]";
+    let file = config.root.join("bascule.toml");
+    problems.push(Diagnostic::new(file, "journal.folder", describe(error), help));
+    problems
 }
 
 /// What must not leave in any text.

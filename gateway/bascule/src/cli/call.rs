@@ -63,7 +63,8 @@ pub(super) fn run(args: Args, format: LogFormat) -> Exit {
             Ok(assembled) => assembled,
             Err(error) => return start_failed(&error),
         };
-        let progress = Progress::new(assembled.services.telemetry.call_span(None, SystemTime::now()));
+        let span = assembled.services.telemetry.call_span(None, SystemTime::now());
+        let progress = Progress::new(span, assembled.services.now(), false);
         let ended = match prepare(&args, &assembled.services, &progress) {
             Ok(call) => pipeline::handle(call).await,
             Err(Refusal::Usage(text)) => {

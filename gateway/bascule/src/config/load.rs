@@ -75,6 +75,7 @@ pub(crate) fn assemble(found: Found, sources: &Sources, problems: Problems) -> R
         admin: gateway.admin,
         telemetry: gateway.telemetry,
         cache: gateway.cache,
+        journal: gateway.journal,
         integrations,
         secrets: longest_first(all.secrets),
     };

@@ -11,6 +11,7 @@ mod fallback;
 mod gateway;
 mod headers;
 mod integration;
+mod journal;
 mod limits;
 mod operation;
 mod params;

@@ -10,12 +10,12 @@ mod operation;
 mod template;
 
 pub use gateway::{
-    AdminSettings, AdminToken, ApiKey, CacheSettings, Role, ServerSettings, SkipSet, TelemetrySettings,
-    TlsFiles,
+    AdminSettings, AdminToken, ApiKey, CacheSettings, JournalSettings, Role, ServerSettings, SkipSet,
+    TelemetrySettings, TlsFiles,
 };
 pub use integration::{
-    ApiKeyPlace, Auth, BaseUrl, FallbackCauses, HeaderSetting, Integration, OAuth2, Origin,
-    PluginLimits, PluginSettings, PluginSource, RateLimit, Rung, Timeouts,
+    ApiKeyPlace, Auth, BaseUrl, FallbackCauses, HeaderSetting, Integration, OAuth2, Origin, PluginLimits,
+    PluginSettings, PluginSource, RateLimit, Rung, Timeouts,
 };
 pub use operation::{
     BodyKind, CacheRule, ErrorMapping, Idempotency, Operation, Parameter, ParameterType, Parameters,
@@ -39,6 +39,8 @@ pub struct Config {
     pub telemetry: TelemetrySettings,
     /// The response store that all integrations share.
     pub cache: CacheSettings,
+    /// Records of calls in files; none: they are not kept.
+    pub journal: Option<JournalSettings>,
     /// Integrations by name.
     pub integrations: BTreeMap<IntegrationName, Arc<Integration>>,
     /// Every secret that occurs anywhere, for scrubbing texts that leave the gateway.

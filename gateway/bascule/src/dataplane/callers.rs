@@ -135,13 +135,12 @@ mod tests {
 
     #[test]
     fn the_key_is_found_among_many() {
-        let key =
-            |name: &str| ApiKey {
-                name: name.into(),
-                key: Secret::new(format!("key-{name}")),
-                allow: vec![],
-                priority: None,
-            };
+        let key = |name: &str| ApiKey {
+            name: name.into(),
+            key: Secret::new(format!("key-{name}")),
+            allow: vec![],
+            priority: None,
+        };
         let keys = [key("a"), key("b")];
         assert_eq!(find(&keys, "key-b").map(|key| key.name.as_str()), Some("b"));
         assert!(find(&keys, "key-c").is_none());

@@ -1,9 +1,12 @@
-//! The one record that every request ends in: log line, request metric, end of the span.
+//! The one record that every request ends in: log line, journal line, metrics, end of the span.
 
 use crate::{
-    model::{Answer, Problem},
+    model::{Answer, CallPhase, Problem, Spent},
     pipeline::{LiveIntegration, LiveOperation, Progress, Services},
-    telemetry::{CompletionRecord, attributes},
+    telemetry::{
+        CompletionRecord, attributes,
+        journal::{self, CallRecord},
+    },
 };
 use http::Method;
 use std::{
@@ -21,6 +24,7 @@ const CALLER_GONE: u16 = 499;
 struct End {
     status: u16,
     source: Option<String>,
+    source_kind: Option<&'static str>,
     cache: Option<String>,
     outcome: &'static str,
     problem: Option<&'static str>,
@@ -41,10 +45,17 @@ pub(super) struct Completion {
 }
 
 impl Completion {
-    pub(super) fn begin(services: &Arc<Services>, progress: &Arc<Progress>, method: &Method) -> Self {
+    /// For a request that was accepted at `begun`, by the same reading as the progress has.
+    pub(super) fn begin(
+        services: &Arc<Services>,
+        progress: &Arc<Progress>,
+        method: &Method,
+        begun: Instant,
+    ) -> Self {
         let end = End {
             status: CALLER_GONE,
             source: None,
+            source_kind: None,
             cache: None,
             outcome: "cancelled",
             problem: None,
@@ -53,7 +64,7 @@ impl Completion {
         Self {
             services: Arc::clone(services),
             progress: Arc::clone(progress),
-            begun: services.now(),
+            begun,
             place: None,
             method: method.as_str().to_owned(),
             caller: None,
@@ -101,11 +112,17 @@ impl Completion {
         self.end = End {
             status,
             source: answer.map(|answer| answer.source.to_string()),
+            source_kind: answer.map(|answer| answer.source.kind()),
             cache: answer.and_then(|answer| answer.cache.as_ref()).map(ToString::to_string),
             outcome: failure.unwrap_or("success"),
             problem: problem.map(|problem| problem.code.as_str()),
             rung,
         };
+    }
+
+    /// The answer's body is passed on from now on.
+    pub(super) fn streams(&self) {
+        self.progress.switch(CallPhase::Body, self.services.now());
     }
 
     /// The answer has been handed over whole.
@@ -136,9 +153,13 @@ impl Completion {
             return;
         }
         let totals = self.progress.totals();
-        let elapsed = self.elapsed();
-        if let Some((_, operation)) = &self.place {
-            operation.metrics.request(self.end.status, elapsed);
+        let spent = self.progress.stop(self.services.now());
+        let elapsed = spent.total();
+        // The wall clock may have been set meanwhile; the stopwatch is right.
+        let at = SystemTime::now().checked_sub(elapsed).unwrap_or(SystemTime::UNIX_EPOCH);
+        if let Some((integration, operation)) = &self.place {
+            self.journal(integration, operation, &spent, at);
+            operation.metrics.request(self.end.status, &spent);
         }
         if let Some(source) = &self.end.source {
             self.progress.with_span(|span| {
@@ -150,7 +171,7 @@ impl Completion {
         let error_type = self.end.problem.or(Some(self.end.outcome)).filter(|outcome| *outcome != "success");
         self.progress.end(self.end.status, error_type);
         self.services.telemetry.completion(CompletionRecord {
-            at: SystemTime::now(),
+            at,
             trace_id: self.progress.trace_id().to_owned(),
             integration: self.integration().map(|integration| integration.settings.name.to_string()),
             operation: self.operation().map(|operation| operation.name.to_string()),
@@ -168,6 +189,41 @@ impl Completion {
             plugin: totals.plugin,
             bytes_in: self.octets_in.load(Ordering::Relaxed),
             bytes_out: octets,
+        });
+    }
+}
+
+impl Completion {
+    /// Hands the call to the journal, when one is kept: names of the configuration, words from fixed lists, figures.
+    fn journal(
+        &self,
+        integration: &Arc<LiveIntegration>,
+        operation: &Arc<LiveOperation>,
+        spent: &Spent,
+        at: SystemTime,
+    ) {
+        let Some(notes) = self.progress.take_notes() else { return };
+        let (attempts, more) = notes.into_records(&operation.full_name, spent.total());
+        // Refused is who made no attempt of its own; a rung may have made some.
+        let asked = attempts.iter().any(|attempt| attempt.of.is_none());
+        let refused = journal::REFUSALS.contains(&self.end.outcome) && !asked;
+        self.services.telemetry.journal(CallRecord {
+            v: journal::VERSION,
+            time: journal::unix_millis(at),
+            integration: integration.settings.name.to_string(),
+            operation: operation.name.to_string(),
+            priority: journal::PRIORITY_NORMAL.into(),
+            safe: self.progress.is_safe(),
+            timeout_ms: journal::whole_millis(operation.policy.timeouts.whole),
+            status: self.end.status,
+            source: self.end.source_kind.map(Into::into),
+            ended: self.end.outcome.into(),
+            refused: refused.then(|| self.end.outcome.into()),
+            cache: self.progress.cache().as_str().into(),
+            elapsed_ms: journal::millis(spent.total()),
+            queued_ms: journal::millis(spent.on(CallPhase::Queue)),
+            attempts,
+            more,
         });
     }
 }

@@ -68,7 +68,10 @@ pub(super) fn respond(
             completion.finish(octets.len() as u64);
             full(octets)
         }
-        Payload::Stream(stream) => Watched::new(stream, completion).boxed_unsync(),
+        Payload::Stream(stream) => {
+            completion.streams();
+            Watched::new(stream, completion).boxed_unsync()
+        }
     };
     Response::from_parts(parts, body)
 }

@@ -60,16 +60,26 @@ pub enum Source {
     Default,
 }
 
+impl Source {
+    /// The kind of rung, without the operation's name.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Upstream => "upstream",
+            Self::Cache => "cache",
+            Self::Stale => "stale",
+            Self::Coalesced => "coalesced",
+            Self::Plugin => "plugin",
+            Self::Operation(_) => "operation",
+            Self::Default => "default",
+        }
+    }
+}
+
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Upstream => f.write_str("upstream"),
-            Self::Cache => f.write_str("cache"),
-            Self::Stale => f.write_str("stale"),
-            Self::Coalesced => f.write_str("coalesced"),
-            Self::Plugin => f.write_str("plugin"),
             Self::Operation(name) => write!(f, "operation:{name}"),
-            Self::Default => f.write_str("default"),
+            other => f.write_str(other.kind()),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Stage 3: may the call go now? Circuit, then a place among the integration's calls, then a permit.
 
 use super::{Failure, call::Fetch};
-use crate::telemetry::attributes;
+use crate::{model::CallPhase, telemetry::attributes};
 use bascule_resilience::{Ask, BulkheadPermit, Permit};
 
 /// Permission to call the provider: kept to the end of the answer's body.
@@ -14,7 +14,9 @@ pub(super) struct Admitted {
 /// Waits for a place within the deadline. A circuit that opens meanwhile refuses the waiters.
 pub(super) async fn admit(fetch: &Fetch) -> Result<Admitted, Box<Failure>> {
     let breaker = &fetch.operation.breaker;
-    let ask = Ask { deadline: fetch.deadline, ..Ask::default() };
+    let mut now = fetch.services.now();
+    fetch.progress.switch(CallPhase::Queue, now);
+    let ask = Ask { priority: fetch.priority, deadline: fetch.deadline };
     let waiting = fetch.integration.bulkhead.acquire(&*fetch.services.clock, ask);
     let mut waiting = std::pin::pin!(waiting);
     if fetch.skip.circuit {
@@ -22,7 +24,7 @@ pub(super) async fn admit(fetch: &Fetch) -> Result<Admitted, Box<Failure>> {
         return Ok(Admitted { place, permit: None });
     }
     loop {
-        if let Err(refused) = breaker.check(fetch.services.now()) {
+        if let Err(refused) = breaker.check(now) {
             fetch.progress.event(attributes::event::CIRCUIT_OPEN, Vec::new);
             return Err(Failure::circuit_open(&refused));
         }
@@ -33,7 +35,7 @@ pub(super) async fn admit(fetch: &Fetch) -> Result<Admitted, Box<Failure>> {
                 return with_permit(fetch, place);
             }
             // The check says whether a probe is due, which goes on waiting, or for how long to stay away.
-            () = breaker.opened() => {}
+            () = breaker.opened() => now = fetch.services.now(),
         }
     }
 }

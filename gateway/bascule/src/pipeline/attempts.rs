@@ -5,21 +5,22 @@
 //! the deadline and the breaker all have to agree.
 
 mod exchange;
+mod hedge;
 
 pub(super) use exchange::Received;
 
 use super::{
     Failure,
-    call::{Fetch, Input},
+    call::{self, Fetch},
     request::Outbound,
 };
 use crate::{
-    model::{Cause, Outcome, TimeoutKind},
+    model::{CallPhase, Cause, Outcome, TimeoutKind},
     telemetry::{KeyValue, attributes},
 };
-use bascule_resilience::{Around, Attempted, Attempts, Mode, Next, State, StopReason};
+use bascule_resilience::{Around, Attempted, Attempts, Demand, Next, Permit, QuotaReport, StopReason};
 use exchange::Attempt;
-use http::{Method, StatusCode};
+use http::StatusCode;
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -39,13 +40,20 @@ pub(super) struct Finished {
 }
 
 /// Makes attempts. Dropping the future ends the one under way.
-pub(super) async fn run(fetch: &Fetch, outbound: &mut Outbound, carry: &[u8]) -> Finished {
+pub(super) async fn run(
+    fetch: &Fetch,
+    permit: Option<&Permit>,
+    outbound: &Outbound,
+    carry: &[u8],
+) -> Finished {
     let mut attempts = Attempts::new();
     let policy = &fetch.operation.policy;
     fetch.integration.budget.record_call(fetch.services.now());
     let mut last: Option<Finished> = None;
     loop {
-        if fetch.deadline.is_expired(fetch.services.now()) {
+        let now = fetch.services.now();
+        fetch.progress.switch(CallPhase::Limiter, now);
+        if fetch.deadline.is_expired(now) {
             return last.unwrap_or_else(|| not_attempted(Failure::timeout(TimeoutKind::Whole)));
         }
         if let Err(failure) = token(fetch).await {
@@ -53,15 +61,14 @@ pub(super) async fn run(fetch: &Fetch, outbound: &mut Outbound, carry: &[u8]) ->
             return last.unwrap_or_else(|| not_attempted(failure));
         }
         let limit = attempts.attempt_timeout(&policy.retry.policy, policy.timeouts.attempt);
-        let attempt = match exchange::attempt(fetch, outbound, attempts.begin(), limit).await {
+        let attempt = match hedge::attempt(fetch, outbound, attempts.begin(), limit).await {
             Ok(attempt) => attempt,
             Err(failure) => {
                 remember(fetch, failure.problem.detail.as_str());
                 return last.unwrap_or_else(|| not_attempted(failure));
             }
         };
-        let held_until = learn(fetch, &attempt);
-        let next = next(fetch, outbound, &attempt, held_until, &mut attempts);
+        let next = next(fetch, outbound, &attempt, &mut attempts);
         let (status, outcome) = (attempt.status, attempt.outcome);
         last = Some(finish(attempt, carry));
         let wait = match next {
@@ -82,10 +89,11 @@ pub(super) async fn run(fetch: &Fetch, outbound: &mut Outbound, carry: &[u8]) ->
             operation = %fetch.operation.full_name, attempt = attempts.made(), outcome = outcome.as_str(),
             status = status.map(|status| status.as_u16()), delay_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX), "retrying"
         );
-        fetch.services.clock.sleep_until(fetch.services.now() + wait).await;
-        let breaker = fetch.operation.breaker.snapshot(fetch.services.now());
-        let opened = breaker.state == State::Open && breaker.mode != Mode::Observe && !fetch.skip.circuit;
-        if opened {
+        let now = fetch.services.now();
+        fetch.progress.switch(CallPhase::Backoff, now);
+        fetch.services.clock.sleep_until(now + wait).await;
+        // A circuit that has opened meanwhile ends the call; once it is half-open, only its own probes go on.
+        if permit.is_some_and(|permit| !permit.stands(fetch.services.now())) {
             break;
         }
     }
@@ -110,17 +118,22 @@ async fn token(fetch: &Fetch) -> Result<(), Box<Failure>> {
         fetch.integration.settings.rate_limit.as_ref().map_or(Duration::ZERO, |limit| limit.max_wait);
     // The operation's own first: if it refuses, the integration's token is not wasted.
     let mut granted = match &fetch.operation.limiter {
-        Some((limiter, max_wait)) => limiter.acquire(clock, *max_wait, deadline).await,
+        Some((limiter, max_wait)) => limiter.acquire(clock, demand(fetch), *max_wait, deadline).await,
         None => Ok(()),
     };
     if granted.is_ok() {
-        granted = fetch.integration.limiter.acquire(clock, max_wait, deadline).await;
+        granted = fetch.integration.limiter.acquire(clock, demand(fetch), max_wait, deadline).await;
     }
     fetch.integration.metrics.rate_limit(if granted.is_ok() { "allowed" } else { "limited" });
     granted.map_err(|limited| {
         fetch.progress.event(attributes::event::RATE_LIMITED, Vec::new);
         Failure::limited(&limited)
     })
+}
+
+/// What an attempt takes from the rate limits.
+fn demand(fetch: &Fetch) -> Demand {
+    Demand { cost: fetch.operation.policy.cost, priority: fetch.priority }
 }
 
 /// Tells the limiter what the answer says; returns until when a 429 holds all calls.
@@ -130,9 +143,15 @@ fn learn(fetch: &Fetch, attempt: &Attempt) -> Option<Instant> {
     let limit = fetch.integration.settings.rate_limit.as_ref();
     let reset_max = limit.map_or(Duration::from_secs(3600), |limit| limit.quota_reset_max);
     for report in attempt.quotas.iter() {
-        if let Some(reset) = report.reset {
-            limiter.observe_quota(report.remaining, now + reset.min(reset_max), now);
-        }
+        let Some(reset) = report.reset else { continue };
+        let report = QuotaReport {
+            name: &report.name,
+            remaining: report.remaining,
+            limit: report.limit,
+            window: report.window,
+            reset: now + reset.min(reset_max),
+        };
+        limiter.observe_quota(&report, now);
     }
     match attempt.outcome {
         Outcome::Success | Outcome::Rejected => {
@@ -157,13 +176,7 @@ fn learn(fetch: &Fetch, attempt: &Attempt) -> Option<Instant> {
 }
 
 /// What follows an attempt: the retry rule's word, for what only HTTP knows.
-fn next(
-    fetch: &Fetch,
-    outbound: &Outbound,
-    attempt: &Attempt,
-    held_until: Option<Instant>,
-    attempts: &mut Attempts,
-) -> Next {
+fn next(fetch: &Fetch, outbound: &Outbound, attempt: &Attempt, attempts: &mut Attempts) -> Next {
     // A success is the usual case: it is spared the questions below.
     let done = attempt.outcome == Outcome::Success;
     if done || fetch.skip.retry || !outbound.body.replayable() {
@@ -185,7 +198,7 @@ fn next(
         sent: attempt.sent || attempt.status.is_some(),
         listed,
         timed_out: attempt.timed_out,
-        held_for: held_until.map(|until| until.saturating_duration_since(now)),
+        held_for: attempt.held_until.map(|until| until.saturating_duration_since(now)),
     };
     let around = Around {
         now,
@@ -199,18 +212,8 @@ fn next(
 
 /// Whether sending the request twice does no harm (`semantics.md` §4).
 fn is_safe(fetch: &Fetch, outbound: &Outbound) -> bool {
-    match &fetch.input {
-        Input::Declared { .. } => {
-            let policy = &fetch.operation.policy;
-            policy.retry_safe && (!policy.safe_by_key || fetch.idempotency_key.is_some())
-        }
-        Input::Proxy(_) => {
-            matches!(
-                outbound.method,
-                Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE
-            ) || (fetch.operation.policy.idempotency.is_some() && fetch.idempotency_key.is_some())
-        }
-    }
+    let keyed = fetch.idempotency_key.is_some();
+    call::is_safe(&fetch.operation.policy, &fetch.input, &outbound.method, keyed)
 }
 
 fn finish(attempt: Attempt, carry: &[u8]) -> Finished {

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     config::{ApiKeyPlace, Auth},
-    model::Secret,
+    model::{CallPhase, Secret},
 };
 use data_encoding::BASE64;
 use http::{HeaderValue, header::AUTHORIZATION};
@@ -50,7 +50,10 @@ pub(super) async fn authenticate(
         }
         Auth::OAuth2(_) => {
             let Some(cell) = &fetch.integration.token else { return Err(bug("oauth2 without a token cell")) };
-            let token = cell.get().await.map_err(|_| Failure::no_token())?;
+            let before = fetch.progress.enter(CallPhase::Token, fetch.services.now());
+            let token = cell.get().await;
+            fetch.progress.back(before, fetch.services.now());
+            let token = token.map_err(|_| Failure::no_token())?;
             bearer(wire, &token)?;
             Ok(Some(token))
         }

@@ -1,6 +1,6 @@
 //! A call as the stages see it.
 
-use super::{Generation, LiveIntegration, LiveOperation, Progress, Services};
+use super::{Generation, LiveIntegration, LiveOperation, Looked, Policy, Progress, Services};
 use crate::{config::SkipSet, model::StreamBody};
 use bascule_cache::Key;
 use bascule_resilience::{Deadline, Priority};
@@ -104,6 +104,17 @@ pub(super) struct Fetch {
     pub(super) store_as: Option<Key>,
 }
 
+/// Whether a call with this method does no harm when it is made twice; `keyed` says that it has an idempotency key.
+pub(super) fn is_safe(policy: &Policy, input: &Input, method: &Method, keyed: bool) -> bool {
+    match input {
+        Input::Declared { .. } => policy.retry_safe && (!policy.safe_by_key || keyed),
+        Input::Proxy(_) => {
+            matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
+                || (policy.idempotency.is_some() && keyed)
+        }
+    }
+}
+
 impl Call {
     /// The call's method upstream.
     pub(super) fn method(&self) -> &Method {
@@ -111,6 +122,18 @@ impl Call {
             (Input::Proxy(request), _) => &request.method,
             (_, Some(declared)) => &declared.method,
             (_, None) => &Method::GET,
+        }
+    }
+
+    /// Whether making the call twice does no harm (`semantics.md` §4).
+    pub(super) fn is_safe(&self) -> bool {
+        is_safe(&self.operation.policy, &self.input, self.method(), self.idempotency_key.is_some())
+    }
+
+    /// Takes down what the cache had; what it had for a rung is not what the caller asked for.
+    pub(super) fn looked(&self, looked: Looked) {
+        if self.depth == 0 {
+            self.progress.looked(looked);
         }
     }
 

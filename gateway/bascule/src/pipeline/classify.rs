@@ -48,7 +48,15 @@ pub(super) async fn judge(
     let context = phases::context(fetch, attempt, fetch.idempotency_key.as_ref());
     let readable = body.filter(|_| classifier.reads_bodies).cloned().map(HostBody::bytes);
     let work = classifier.plugin.classify(&context, response_head(status, headers), readable);
-    let classification = match phases::timed(&fetch.progress, Phase::Classifier, classifier, work).await {
+    let classification = match phases::timed(
+        &fetch.services,
+        &fetch.progress,
+        Phase::Classifier,
+        classifier,
+        work,
+    )
+    .await
+    {
         Ok(classification) => classification,
         Err(error) => {
             tracing::warn!(operation = %fetch.operation.full_name, %error, "the classifier failed; judged by status");

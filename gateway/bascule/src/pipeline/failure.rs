@@ -77,8 +77,14 @@ impl Failure {
             LimitedBy::Hold | LimitedBy::Quota => {
                 ("the provider's quota is spent; calls are held until it is renewed", Cause::Throttled)
             }
+            LimitedBy::Never => {
+                ("the call costs more than the request budget ever holds", Cause::RateLimited)
+            }
         };
-        let problem = Problem::new(Code::RateLimited, detail).retry_after(limited.retry_after);
+        let mut problem = Problem::new(Code::RateLimited, detail);
+        if limited.by != LimitedBy::Never {
+            problem = problem.retry_after(limited.retry_after);
+        }
         Self::caused(problem, cause, plugin::Cause::RateLimited)
     }
 

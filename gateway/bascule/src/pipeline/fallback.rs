@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     config::{ErrorMapping, Rung, TextTemplate},
-    model::{Answer, CacheStatus, Cause, Code, Payload, Problem, Source},
+    model::{Answer, CacheStatus, CallPhase, Cause, Code, Payload, Problem, Source},
     telemetry::{KeyValue, attributes},
 };
 use bascule_cache::Freshness;
@@ -28,6 +28,9 @@ pub(super) async fn descend(mut call: Call, failure: Failure) -> Ended {
     let cause = failure.cause.filter(|cause| call.operation.policy.fallback_on.contains(*cause));
     if let Some(cause) = cause {
         let ladder = Arc::clone(&call.operation.policy.fallback);
+        if !ladder.is_empty() {
+            call.progress.switch(CallPhase::Fallback, call.services.now());
+        }
         for rung in ladder.iter() {
             let Some((name, answer)) = try_rung(&mut call, rung, cause).await else { continue };
             call.operation.metrics.fallback(name);
@@ -98,6 +101,7 @@ async fn try_rung(call: &mut Call, rung: &Rung, cause: Cause) -> Option<(&'stati
             };
             // A call within a call: boxed, since a future cannot contain itself.
             let ended = Box::pin(handle(rung)).await;
+            call.progress.switch(CallPhase::Fallback, call.services.now());
             let mut answer = ended.result.ok()?;
             if answer.status.as_u16() >= 400 {
                 return None;
@@ -177,7 +181,7 @@ async fn ask_mappers(call: &Call, failure: &Failure) -> Option<Problem> {
     for mapper in &call.operation.phases.error_mappers {
         let carry = failure.carry.clone();
         let work = mapper.plugin.map_error(&context, failure.mapper_cause, head.clone(), body.clone(), carry);
-        match phases::timed(&call.progress, Phase::ErrorMapper, mapper, work).await {
+        match phases::timed(&call.services, &call.progress, Phase::ErrorMapper, mapper, work).await {
             // The host's own code for a call without an answer means that the mapper has nothing to add.
             Ok(fault) if head.is_none() && fault.code == failure.problem.code.as_str() => {}
             Ok(fault) => {

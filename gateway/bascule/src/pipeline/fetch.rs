@@ -17,13 +17,13 @@ use std::time::Instant;
 pub(super) async fn fetch(mut fetch: Fetch) -> Result<Reply, Box<Failure>> {
     let admitted = admit(&fetch).await?;
     let draft = draft(&mut fetch)?;
-    let (mut outbound, carry) = match map_request(&fetch, draft).await? {
+    let (outbound, carry) = match map_request(&fetch, draft).await? {
         Mapped::Send(outbound, carry) => (outbound, carry),
         // The provider was not asked, so the breaker learns nothing.
         Mapped::Answer(reply) => return Ok(reply),
     };
     let begun = fetch.services.now();
-    let finished = attempts::run(&fetch, &mut outbound, &carry).await;
+    let finished = attempts::run(&fetch, admitted.permit.as_ref(), &outbound, &carry).await;
     let Admitted { place, permit } = admitted;
     let failed = finished.breaker_failure.map(|failure| !failure).or(finished.outcome.breaker());
     let settled = permit.map(|permit| settle(&fetch, permit, failed.filter(|_| finished.attempted), begun));

@@ -1,9 +1,9 @@
 //! Stage 2: the cache, and one fetch per key for all who miss it.
 
-use super::{Call, Failure, Landing, Progress, Reply, call::Fetch, fetch::fetch, reply::from_entry};
+use super::{Call, Failure, Landing, Looked, Progress, Reply, call::Fetch, fetch::fetch, reply::from_entry};
 use crate::{
     config::CacheRule,
-    model::{Answer, CacheStatus, Cause, Code, Payload, Problem, Source, TimeoutKind},
+    model::{Answer, CacheStatus, CallPhase, Cause, Code, Payload, Problem, Source, TimeoutKind},
     telemetry::attributes,
 };
 use bascule_cache::{Entry, Fetched, Freshness, JoinError, Key, KeyBuilder, Landed, Stored};
@@ -74,16 +74,19 @@ fn canonical(value: &Value) -> String {
 pub(super) async fn through_cache(call: &mut Call, key: Key) -> Result<Answer, Box<Failure>> {
     let services = Arc::clone(&call.services);
     let now = services.now();
+    call.progress.switch(CallPhase::Cache, now);
     let metrics = &call.operation.metrics;
     if let Some(entry) = services.cache.get(&key, &call.operation.scope, now) {
         match entry.freshness(now) {
             Freshness::Fresh => {
                 metrics.cache("hit");
+                call.looked(Looked::Hit);
                 call.progress.event(attributes::event::CACHE_HIT, Vec::new);
                 return hit(call, &entry, Source::Cache);
             }
             Freshness::Revalidate => {
                 metrics.cache("stale");
+                call.looked(Looked::Stale);
                 call.progress.event(attributes::event::CACHE_HIT, Vec::new);
                 let mut refresh = call.take_fetch(Some(key));
                 // Its attempts are not this call's.
@@ -95,6 +98,7 @@ pub(super) async fn through_cache(call: &mut Call, key: Key) -> Result<Answer, B
         }
     }
     metrics.cache("miss");
+    call.looked(Looked::Miss);
     join(call, key).await
 }
 
@@ -108,8 +112,12 @@ fn hit(call: &Call, entry: &Entry, source: Source) -> Result<Answer, Box<Failure
 
 async fn join(call: &mut Call, key: Key) -> Result<Answer, Box<Failure>> {
     let services = Arc::clone(&call.services);
-    let started = call.take_fetch(Some(key));
-    let flight = match services.flights.join(key, services.now(), || shared(started, key)) {
+    let mut started = call.take_fetch(Some(key));
+    // The leader's time is spent on what its fetch does, for as long as it waits for it.
+    let (branch, _attached) = call.progress.branch();
+    started.progress = branch;
+    let now = services.now();
+    let flight = match services.flights.join(key, now, || shared(started, key)) {
         Ok(flight) => flight,
         Err(JoinError::Full) => {
             let detail = "too many callers wait for the same answer";
@@ -121,6 +129,10 @@ async fn join(call: &mut Call, key: Key) -> Result<Answer, Box<Failure>> {
         Err(JoinError::NotShared) => return alone(call).await,
     };
     let leads = flight.is_leader();
+    if !leads {
+        call.progress.switch(CallPhase::Coalesced, now);
+        call.looked(Looked::Coalesced);
+    }
     let landed = match call.cap.instant() {
         None => flight.land().await,
         Some(cap) => timeout_at(Instant::from_std(cap), flight.land()).await.map_err(|_| {

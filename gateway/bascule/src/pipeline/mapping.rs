@@ -40,7 +40,7 @@ pub(super) async fn map_request(fetch: &Fetch, draft: Outbound) -> Result<Mapped
     let head = request_head(&draft.method, &draft.path, draft.query.as_deref(), &draft.headers);
     let context = phases::context(fetch, 0, fetch.idempotency_key.as_ref());
     let work = mapper.plugin.map_request(&context, head, input);
-    let mapping = phases::timed(&fetch.progress, Phase::RequestMapper, mapper, work).await;
+    let mapping = phases::timed(&fetch.services, &fetch.progress, Phase::RequestMapper, mapper, work).await;
     match mapping.map_err(|error| Failure::plain(phases::problem(&error)))? {
         Mapping::Send(mapped) => checked(fetch, draft, mapped)
             .map_err(|reason| Failure::plain(phases::problem(&PluginError::BadAnswer { reason }))),

@@ -2,10 +2,10 @@
 //! `contract.md` §3 promises.
 
 use super::{
-    BoundPlugin, Call, Failure, Progress,
+    BoundPlugin, Call, Failure, Progress, Services,
     call::{Fetch, Input},
 };
-use crate::model::{Code, Problem};
+use crate::model::{CallPhase, Code, Problem};
 use bascule_plugin_host::{
     CallContext, Fault, FaultKind, Header, Phase, PluginError, RequestHead, ResponseHead,
 };
@@ -81,15 +81,19 @@ fn parameters(input: &Input) -> Arc<str> {
 
 /// Runs one phase under a span and a clock.
 pub(super) async fn timed<T>(
+    services: &Services,
     progress: &Progress,
     phase: Phase,
     plugin: &BoundPlugin,
     work: impl Future<Output = Result<T, PluginError>>,
 ) -> Result<T, PluginError> {
     let span = progress.plugin_span(phase.as_str(), plugin.plugin.name());
-    let begun = tokio::time::Instant::now();
+    let begun = services.now();
+    let before = progress.enter(CallPhase::Plugin, begun);
     let done = work.await;
-    progress.add_plugin(begun.elapsed());
+    let now = services.now();
+    progress.back(before, now);
+    progress.add_plugin(now.saturating_duration_since(begun));
     if let Some(span) = span {
         span.end(done.as_ref().err().map(failure_name));
     }

@@ -49,6 +49,11 @@ impl Quotas {
         self.0.iter()
     }
 
+    /// The one with least left.
+    pub(super) fn tightest(&self) -> Option<&Report> {
+        self.0.iter().min_by_key(|report| report.remaining)
+    }
+
     /// Whether one of them is used up.
     pub(super) fn is_spent(&self) -> bool {
         self.spent().next().is_some()

@@ -15,6 +15,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Uri,
     header::{ACCEPT, ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HOST, USER_AGENT as USER_AGENT_NAME},
 };
+use parking_lot::Mutex;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
 
@@ -39,7 +40,7 @@ pub(super) enum OutboundBody {
     /// Any number of times.
     Held(Bytes),
     /// Once; none when it has been used up.
-    OneShot { body: Option<StreamBody>, length: Option<u64> },
+    OneShot { body: Mutex<Option<StreamBody>>, length: Option<u64> },
 }
 
 impl OutboundBody {
@@ -48,10 +49,10 @@ impl OutboundBody {
     }
 
     /// The body for one attempt; none when a one-shot body has been used up.
-    pub(super) fn take(&mut self) -> Option<RequestBody> {
+    pub(super) fn take(&self) -> Option<RequestBody> {
         match self {
             Self::Held(octets) => Some(RequestBody::full(octets.clone())),
-            Self::OneShot { body, .. } => body.take().map(RequestBody::stream),
+            Self::OneShot { body, .. } => body.lock().take().map(RequestBody::stream),
         }
     }
 
@@ -67,7 +68,7 @@ impl From<InputBody> for OutboundBody {
     fn from(body: InputBody) -> Self {
         match body {
             InputBody::Held(octets) => Self::Held(octets),
-            InputBody::Stream { body, length } => Self::OneShot { body: Some(body), length },
+            InputBody::Stream { body, length } => Self::OneShot { body: Mutex::new(Some(body)), length },
         }
     }
 }

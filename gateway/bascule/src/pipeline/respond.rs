@@ -36,7 +36,8 @@ pub(super) async fn map_response(
         let context = phases::context(fetch, 0, fetch.idempotency_key.as_ref());
         let work =
             mapper.plugin.map_response(&context, response_head(status, &headers), shown, carry.clone());
-        let mapped = phases::timed(&fetch.progress, Phase::ResponseMapper, mapper, work).await;
+        let mapped =
+            phases::timed(&fetch.services, &fetch.progress, Phase::ResponseMapper, mapper, work).await;
         let mapped = mapped.map_err(|error| mapping_failure(&error, upstream))?;
         let bad = |reason: String| mapping_failure(&PluginError::BadAnswer { reason }, upstream);
         status = StatusCode::from_u16(mapped.status).map_err(|_| bad("its status is none".into()))?;

@@ -7,12 +7,16 @@
 pub mod metric {
     /// Calls by the status that the caller got.
     pub const REQUESTS: &str = "integration_requests_total";
-    /// Seconds from accepting a call to its answer's head.
+    /// Seconds from accepting a call to the end of its answer.
     pub const REQUEST_DURATION: &str = "integration_request_duration_seconds";
+    /// Seconds of a call's time by what they were spent on.
+    pub const DEADLINE_SPENT: &str = "deadline_spent_seconds";
     /// Calls that ended in an error, by its kind.
     pub const ERRORS: &str = "integration_errors_total";
     /// Attempts after the first.
     pub const RETRIES: &str = "integration_retries_total";
+    /// Attempts that were doubled, by whether the hedge won.
+    pub const HEDGES: &str = "hedges_total";
     /// 0 closed, 1 open, 2 half-open.
     pub const BREAKER_STATE: &str = "circuit_breaker_state";
     /// Calls that the breaker counted as failures.
@@ -41,6 +45,8 @@ pub mod label {
     pub const ENDPOINT: &str = "endpoint";
     /// HTTP status as text.
     pub const STATUS: &str = "status";
+    /// What a call's time was spent on.
+    pub const PHASE: &str = "phase";
     /// Kind of error.
     pub const ERROR_TYPE: &str = "error_type";
     /// Breaker state before.

@@ -8,6 +8,7 @@
 mod bound;
 mod instruments;
 mod lazy;
+mod ledger;
 mod plugin;
 
 use std::{thread, time::Duration};

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwapOption;
 use opentelemetry::KeyValue;
 use opentelemetry_otlp::MetricExporter;
 use opentelemetry_sdk::Resource;
@@ -92,6 +93,7 @@ impl Telemetry {
             sample: AtomicU64::new(sample.to_bits()),
             completion,
             completion_on: AtomicBool::new(true),
+            journal: ArcSwapOption::empty(),
             redactor,
             closing,
             last_exports,

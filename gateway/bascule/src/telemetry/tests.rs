@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::*;
-use crate::model::Secret;
+use crate::model::{Secret, Spent};
 
 /// A sink whose contents can be read while others write to it.
 #[derive(Clone, Default)]
@@ -108,7 +108,7 @@ async fn records_that_find_the_queue_full_are_dropped_and_counted() {
 #[test]
 fn telemetry_that_is_disabled_still_counts_and_gives_ids() {
     let telemetry = Telemetry::disabled();
-    telemetry.operation("weather", "get_current").request(200, Duration::from_millis(5));
+    telemetry.operation("weather", "get_current").request(200, &Spent::default());
     telemetry.completion(record(200));
     let call = telemetry.call_span(None, SystemTime::now());
     assert!(!call.is_recording());

@@ -1,4 +1,4 @@
-//! Points in time as people and log stores read them: RFC 3339 in UTC, microseconds.
+//! Points in time as people and log stores read them: RFC 3339 in UTC, and the compact form for file names.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,11 +6,34 @@ const SECONDS_PER_DAY: u64 = 86_400;
 
 /// `2026-11-21T12:05:58.000123Z`; times before 1970 show as its first instant.
 pub(super) fn rfc3339(at: SystemTime) -> String {
-    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    let (days, second) = (since.as_secs() / SECONDS_PER_DAY, since.as_secs() % SECONDS_PER_DAY);
-    let (year, month, day) = civil(days);
-    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:06}Z", since.subsec_micros())
+    let Civil { year, month, day, hour, minute, second, micros } = Civil::of(at);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
+}
+
+/// `20261121T120558Z`, which sorts by time and is a file name everywhere.
+pub(super) fn compact(at: SystemTime) -> String {
+    let Civil { year, month, day, hour, minute, second, .. } = Civil::of(at);
+    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
+}
+
+struct Civil {
+    year: u64,
+    month: u64,
+    day: u64,
+    hour: u64,
+    minute: u64,
+    second: u64,
+    micros: u32,
+}
+
+impl Civil {
+    fn of(at: SystemTime) -> Self {
+        let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        let (days, second) = (since.as_secs() / SECONDS_PER_DAY, since.as_secs() % SECONDS_PER_DAY);
+        let (year, month, day) = civil(days);
+        let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+        Self { year, month, day, hour, minute, second, micros: since.subsec_micros() }
+    }
 }
 
 /// Year, month and day of a count of days since 1970-01-01 (Hinnant's `civil_from_days`: years begin in March).
@@ -42,5 +65,10 @@ mod tests {
             let at = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_micros(1);
             assert_eq!(rfc3339(at), shown);
         }
+    }
+
+    #[test]
+    fn the_compact_form_is_a_file_name() {
+        assert_eq!(compact(SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_262_758)), "20261121T120558Z");
     }
 }

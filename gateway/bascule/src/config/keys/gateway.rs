@@ -12,6 +12,7 @@ pub(crate) static GATEWAY: Table = Table {
         key("admin", Kind::Table(&ADMIN), "The admin plane: where operators connect."),
         key("telemetry", Kind::Table(&TELEMETRY), "Traces, metrics and logs."),
         key("cache", Kind::Table(&STORE), "The response store that all integrations share."),
+        key("journal", Kind::Table(&JOURNAL), "A record of every call, in files. Absent: none."),
         later("breakers", "give each integration its own [circuit_breaker]"),
     ],
 };
@@ -165,3 +166,25 @@ static STORE: Table = Table {
 };
 
 const SHARED: Key = later("shared", "every gateway has a store of its own; leave it out");
+
+static JOURNAL: Table = Table {
+    name: "journal",
+    title: "[journal]",
+    about: "What became of every call, one JSON line each: no bodies, parameters, URLs, headers or callers.",
+    keys: &[
+        key(
+            "folder",
+            Kind::Text,
+            "Where the files are; made when it is missing. Relative paths start in the folder of `bascule.toml`. \
+             No two gateways share one.",
+        )
+        .required(),
+        key("max_file", Kind::Size, "A file that would grow larger is closed; from `16KiB`.").or("\"16MiB\""),
+        key(
+            "max_files",
+            Kind::Integer { min: 1, max: 9999 },
+            "Most files that are kept; the oldest is removed before a new one is begun.",
+        )
+        .or("8"),
+    ],
+};

@@ -20,10 +20,12 @@ pub(super) const HEDGE: Key = key(
 
 pub(super) const OPERATION_HEDGE: Key = key(
     "hedge",
-    Kind::AnyOf(&[Kind::Table(&HEDGE_TABLE), Kind::Choice { now: &["off"], later: &[] }]),
+    Kind::AnyOf(&HEDGE_OR_OFF),
     "A rule of its own, or `\"off\"`; only on operations that are safe to send twice. Absent: the integration's, for GET, \
      HEAD and OPTIONS.",
 );
+
+static HEDGE_OR_OFF: [Kind; 2] = [Kind::Table(&HEDGE_TABLE), Kind::Choice { now: &["off"], later: &[] }];
 
 static HEDGE_TABLE: Table = Table {
     name: "hedge",

@@ -4,7 +4,7 @@ use crate::{
     config::{
         reader::{Field, Reader},
         settings::{
-            AdminSettings, AdminToken, ApiKey, CacheSettings, Role, ServerSettings, SkipSet,
+            AdminSettings, AdminToken, ApiKey, CacheSettings, JournalSettings, Role, ServerSettings, SkipSet,
             TelemetrySettings, TlsFiles,
         },
     },
@@ -29,6 +29,8 @@ pub(crate) struct Gateway {
     pub(crate) telemetry: TelemetrySettings,
     /// `[cache]`.
     pub(crate) cache: CacheSettings,
+    /// `[journal]`.
+    pub(crate) journal: Option<JournalSettings>,
 }
 
 impl Default for Gateway {
@@ -53,6 +55,7 @@ impl Default for Gateway {
                 completion_log: true,
             },
             cache: CacheSettings { max_size: 64 * MIB, max_entry: MIB },
+            journal: None,
         }
     }
 }
@@ -76,6 +79,7 @@ pub(crate) fn gateway(top: Reader<'_, '_>) -> Gateway {
     if let Some(table) = top.field("cache").and_then(|field| field.table()) {
         store(&mut gateway.cache, table);
     }
+    gateway.journal = top.field("journal").and_then(|field| field.table()).and_then(super::journal::journal);
     let (server, admin) = (gateway.server.listen, gateway.admin.listen);
     if server == admin && server.port() != 0 {
         top.problem(
@@ -172,7 +176,7 @@ fn callers(field: &Field<'_, '_>) -> Vec<ApiKey> {
         let name = table.required("name", "name the caller").and_then(|field| unique.name(&field));
         let key = table.required("key", "say what the caller sends").and_then(|field| unique.secret(&field));
         let allow = table.field("allow").map(|field| patterns(&field));
-        let priority = priority(&table);
+        let priority = super::limits::priority(&table);
         table.finish();
         if let (Some(name), Some(key)) = (name, key) {
             callers.push(ApiKey { name, key, allow: allow.unwrap_or_default(), priority });

@@ -7,9 +7,9 @@ use super::{
     cache::{CacheBase, cache},
     fallback::{Ladder, RungPlace, fallback, fallback_on},
     headers::{Values, forwarded, headers},
+    limits::{concurrency, hedge, priority, rate_limit},
     operation::{Base, operation},
     plugins::{endpoints, plugins},
-    limits::{concurrency, hedge, priority, rate_limit},
     policies::{default_timeouts, errors, idempotency, timeouts},
     retry::{default_retry, retry},
 };

@@ -7,7 +7,8 @@ use crate::config::{
     settings::RateLimit,
 };
 use bascule_resilience::{
-    AdaptiveLimit, Algorithm, BulkheadConfig, HedgeAfter, HedgeConfig, Priority, RateLimiterConfig, RateWindow,
+    AdaptiveLimit, Algorithm, BulkheadConfig, HedgeAfter, HedgeConfig, Priority, RateLimiterConfig,
+    RateWindow,
 };
 use std::{
     num::{NonZeroU32, NonZeroUsize},
@@ -180,6 +181,6 @@ fn algorithm(field: &Field<'_, '_>) -> Option<Algorithm> {
     }
 }
 
-fn size(table: &Reader<'_, '_>, name: &str) -> Option<NonZeroUsize> {
+fn size(table: &Reader<'_, '_>, name: &'static str) -> Option<NonZeroUsize> {
     table.field(name).and_then(|field| field.count()).and_then(|n| NonZeroUsize::try_from(n).ok())
 }

@@ -5,8 +5,8 @@ use super::{
     cache::{CacheBase, Surroundings, operation_cache},
     fallback::{RungPlace, fallback, fallback_on},
     headers::{Values, forwarded, headers, laid_over},
-    params::{compile, params},
     limits::{cost, operation_hedge, priority, rate_limit},
+    params::{compile, params},
     policies::{at_least_one, errors, idempotency, timeouts},
     query::query,
     retry::operation_retry,
@@ -15,8 +15,8 @@ use crate::{
     config::{
         reader::{Field, Reader},
         settings::{
-            BodyKind, ErrorMapping, FallbackCauses, HeaderSetting, Idempotency, Operation, PathTemplate, RateLimit,
-            RetrySettings, Rung, TextTemplate, Timeouts,
+            BodyKind, ErrorMapping, FallbackCauses, HeaderSetting, Idempotency, Operation, PathTemplate,
+            RateLimit, RetrySettings, Rung, TextTemplate, Timeouts,
         },
     },
     model::{IntegrationName, OperationName},

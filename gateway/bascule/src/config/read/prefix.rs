@@ -2,7 +2,8 @@
 
 use super::{
     base_url,
-    policies::{at_least_one, concurrency, default_timeouts},
+    limits::concurrency,
+    policies::{at_least_one, default_timeouts},
     retry::default_retry,
 };
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
     },
     model::{IntegrationName, Secret},
 };
-use bascule_resilience::{BreakerConfig, Trip};
+use bascule_resilience::{BreakerConfig, Priority, Trip};
 use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 /// What stands for the file in messages.
@@ -125,6 +126,8 @@ fn build(variables: &mut Variables<'_>, name: IntegrationName, digest: [u8; 32])
         breaker,
         rate_limit: None,
         concurrency: concurrency(None),
+        priority: Priority::default(),
+        hedge: None,
         plugins: Vec::new(),
         idempotency: None,
         errors: Arc::default(),

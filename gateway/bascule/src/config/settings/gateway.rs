@@ -112,3 +112,14 @@ pub struct CacheSettings {
     /// What one entry may weigh, in octets; default 1 MiB.
     pub max_entry: u64,
 }
+
+/// `[journal]`: its presence switches the journal on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalSettings {
+    /// Where the files are, relative paths resolved.
+    pub folder: PathBuf,
+    /// Largest file in octets; default 16 MiB, at least 16 KiB.
+    pub max_file: u64,
+    /// Most files that are kept, 1 to 9999; default 8.
+    pub max_files: u32,
+}

@@ -4,13 +4,7 @@ use super::{CacheRule, ErrorMapping, Idempotency, Operation, RetrySettings, Text
 use crate::model::{Cause, IntegrationName, OperationName, Secret};
 use bascule_resilience::{BreakerConfig, BulkheadConfig, HedgeConfig, Priority, RateLimiterConfig};
 use http::HeaderName;
-use std::{
-    collections::BTreeMap,
-    num::NonZeroUsize,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 
 /// A third-party API.
 #[derive(Clone, Debug)]

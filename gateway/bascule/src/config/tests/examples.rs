@@ -1,10 +1,8 @@
 //! The examples of the contract load, and what they leave out has its documented default.
 
 use super::load_texts;
-use crate::config::{
-    ApiKeyPlace, Auth, BodyKind, CacheRule, Loaded, PluginSource, Role, Rung, SkipSet,
-};
-use bascule_resilience::{BreakerConfig, Trip};
+use crate::config::{ApiKeyPlace, Auth, BodyKind, CacheRule, Loaded, PluginSource, Role, Rung, SkipSet};
+use bascule_resilience::{BreakerConfig, BulkheadConfig, Trip};
 use std::time::Duration;
 
 /// The files of the contract, and one that holds every other key.

@@ -1,7 +1,7 @@
 //! Rules of `bascule.toml`.
 
 use super::{assert_one, gateway_problems, load_texts};
-use crate::config::{SkipSet, Sources, load};
+use crate::config::{JournalSettings, SkipSet, Sources, load};
 
 #[test]
 fn off_loopback_something_must_say_who_may_call() {
@@ -95,6 +95,28 @@ fn zeros_and_wrong_sizes_are_refused() {
     for (found, want) in found.iter().zip(want) {
         assert!(found.starts_with(want), "{found}");
     }
+}
+
+#[test]
+fn a_journal_has_a_folder_and_bounds() {
+    let config = |text: &str| load_texts(text, &[], &[]).unwrap().config.journal;
+    assert_eq!(config(""), None);
+    let expected = JournalSettings { folder: "nowhere/calls".into(), max_file: 16 << 20, max_files: 8 };
+    assert_eq!(config("[journal]\nfolder = \"calls\"\n"), Some(expected));
+    let found = gateway_problems("[journal]\nmax_file = \"1KiB\"\nmax_files = 0\n");
+    let want = [
+        "1: journal.folder: `folder` is missing",
+        "2: journal.max_file: a file of the journal holds at least 16KiB",
+        "3: journal.max_files: must",
+    ];
+    assert_eq!(found.len(), want.len(), "{found:#?}");
+    for (found, want) in found.iter().zip(want) {
+        assert!(found.starts_with(want), "{found}");
+    }
+    assert_one(&gateway_problems("[journal]\nfolder = \" \"\n"), &["journal.folder: must not be empty"]);
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let text = format!("[journal]\nfolder = \"{}\"\n", file.path().display());
+    assert_one(&gateway_problems(&text), &["2: journal.folder", "is not a folder"]);
 }
 
 #[test]

@@ -211,7 +211,10 @@ fn modes_and_reopening_are_read() {
 fn a_rate_limit_has_requests_and_a_window() {
     let x = integration(&format!("rate_limit = {{ requests = 10, window = \"1m\" }}\n{BASE}"));
     let limit = x.rate_limit.as_ref().unwrap();
-    assert_eq!((limit.burst.get(), limit.max_wait, limit.quota_reset_max), (10, seconds(0), seconds(60)));
+    assert_eq!(
+        (limit.limiter.windows[0].burst.get(), limit.max_wait, limit.quota_reset_max),
+        (10, seconds(0), seconds(60))
+    );
     assert_one(
         &problems(&format!("rate_limit = {{ requests = 10 }}\n{BASE}")),
         &["rate_limit.window: `window` is missing"],

@@ -8,12 +8,15 @@ use super::super::{
     decode::{DecodeError, decode},
     held::{Held, hold},
     phases,
+    progress::Judged,
     quota::Quotas,
     request::{Outbound, OutboundBody, Wire, bug, shown_url},
 };
 use crate::{
     config::Auth,
-    model::{BodyError, Outcome, Payload, Secret, Source, TimeoutKind, is_hop_by_hop, strip_hop_by_hop},
+    model::{
+        BodyError, CallPhase, Outcome, Payload, Secret, Source, TimeoutKind, is_hop_by_hop, strip_hop_by_hop,
+    },
     telemetry::AttemptSpan,
     upstream::{Exchange, Head, SendError, SendErrorKind},
 };
@@ -39,6 +42,8 @@ pub(super) struct Attempt {
     pub(super) outcome: Outcome,
     pub(super) breaker_failure: Option<bool>,
     pub(super) quotas: Quotas,
+    /// Until when all calls are held because of it.
+    pub(super) held_until: Option<std::time::Instant>,
     /// The answer's status, when there was an answer.
     pub(super) status: Option<StatusCode>,
     /// Whether the provider may have seen the request.
@@ -72,22 +77,27 @@ impl Received {
     }
 }
 
-/// Makes one attempt, the call's `number`th, in the time that `limit` allows it (none: the call's).
+/// Makes one attempt, the call's `number`th, in the time that `limit` allows it (none: the call's). `hedge` says that it
+/// runs beside another one.
 ///
 /// # Errors
 /// When the request could not be signed or no token could be had: nothing was sent.
 pub(super) async fn attempt(
     fetch: &Fetch,
-    outbound: &mut Outbound,
+    outbound: &Outbound,
     number: u32,
     limit: Option<Duration>,
+    hedge: bool,
 ) -> Result<Attempt, Box<Failure>> {
-    let mut counted = false;
+    let mut noted = None;
+    fetch.progress.switch(CallPhase::Attempt, fetch.services.now());
+    // A hedge is sent again just as a retry is.
+    let resend = number - u32::from(!hedge);
     let mut may_repeat = outbound.body.replayable() && super::is_safe(fetch, outbound);
     loop {
         let base = outbound.endpoint.base();
         let url = || fetch.services.telemetry.redactor().url(&shown_url(outbound));
-        let span = fetch.progress.attempt_span(number - 1, &outbound.method, url, &base.host, base.port);
+        let span = fetch.progress.attempt_span(resend, &outbound.method, url, &base.host, base.port);
         let deadline = deadline(fetch, limit);
         let (wire, used) = match sign(fetch, outbound, number, span.as_ref(), deadline).await {
             Ok(signed) => signed,
@@ -98,10 +108,9 @@ pub(super) async fn attempt(
         };
         let Some(body) = outbound.body.take() else { return Err(bug("a one-shot body was used twice")) };
         let request = wire.into_request(body)?;
-        if !std::mem::replace(&mut counted, true) {
-            fetch.progress.attempt();
-        }
-        let begun = Instant::now();
+        let begun = fetch.services.now();
+        let noted =
+            *noted.get_or_insert_with(|| fetch.progress.attempt(&fetch.operation.full_name, begun, hedge));
         let sent = fetch
             .integration
             .client
@@ -116,17 +125,34 @@ pub(super) async fn attempt(
             sent => {
                 let bodiless = outbound.method == Method::HEAD;
                 let mut attempt = receive(fetch, number, bodiless, sent, used, deadline).await;
-                let elapsed = begun.elapsed();
+                let now = fetch.services.now();
+                let elapsed = now.saturating_duration_since(begun);
                 attempt.elapsed = elapsed;
-                fetch.progress.add_upstream(elapsed);
+                fetch.progress.judged(noted, &judged(&attempt, elapsed));
                 if attempt.outcome == Outcome::Success {
-                    fetch.integration.attempt_times.record(fetch.services.now(), true, elapsed);
+                    fetch.integration.attempt_times.record(now, true, elapsed);
                 }
                 let error_type = (attempt.outcome != Outcome::Success).then(|| attempt.outcome.as_str());
                 end(span, attempt.status, error_type);
                 return Ok(attempt);
             }
         }
+    }
+}
+
+fn judged(attempt: &Attempt, elapsed: Duration) -> Judged {
+    let retry_after = match attempt.outcome {
+        Outcome::Throttled { retry_after } | Outcome::Transient { retry_after } => retry_after,
+        _ => None,
+    };
+    Judged {
+        elapsed,
+        outcome: attempt.outcome.as_str(),
+        status: attempt.status.map(|status| status.as_u16()),
+        retry_after,
+        quota: attempt.quotas.tightest().map(|quota| (quota.remaining, quota.reset)),
+        timed_out: attempt.timed_out,
+        sent: attempt.sent,
     }
 }
 
@@ -170,7 +196,7 @@ async fn sign(
     };
     let authority = &outbound.endpoint.base().authority;
     let work = signer.plugin.sign(&context, head, authority, Some(body));
-    let patch = phases::timed(&fetch.progress, Phase::Signer, signer, work).await;
+    let patch = phases::timed(&fetch.services, &fetch.progress, Phase::Signer, signer, work).await;
     let applied =
         patch.and_then(|patch| apply(&mut wire, &patch).map_err(|reason| PluginError::BadAnswer { reason }));
     applied.map_err(|error| phases::signing_failure(&error))?;
@@ -281,6 +307,7 @@ async fn receive(
         outcome: judgement.outcome,
         breaker_failure: judgement.breaker_failure,
         quotas: judgement.quotas,
+        held_until: None,
         status: Some(head.status),
         sent: true,
         timed_out: false,
@@ -377,6 +404,7 @@ fn failed(fetch: &Fetch, error: &SendError) -> Attempt {
         outcome: if impatient { Outcome::Cancelled } else { judge_error(error) },
         breaker_failure: None,
         quotas: Quotas::default(),
+        held_until: None,
         status: None,
         sent: error.sent,
         timed_out: timeout.is_some(),

@@ -1,21 +1,23 @@
 //! What the pipeline holds: the instruments of one operation, and of one integration.
 
-use std::{borrow::Cow, time::Duration};
+use std::borrow::Cow;
 
 use opentelemetry::{
     KeyValue,
     metrics::{BoundCounter, BoundGauge, BoundHistogram, Counter},
 };
 
-use super::{instruments::Instruments, lazy::LazyCounters};
-use crate::telemetry::attributes::label;
+use super::{instruments::Instruments, lazy::LazyCounters, ledger::Ledger};
+use crate::{model::Spent, telemetry::attributes::label};
 
 /// Instruments of one operation. One observation per call: [`request`](Self::request) once, the others as they apply.
 pub struct OperationMetrics {
     requests: LazyCounters<u16>,
     duration: BoundHistogram<f64>,
+    spent: Ledger,
     errors: LazyCounters<&'static str>,
     retries: BoundCounter<u64>,
+    hedges: LazyCounters<&'static str>,
     cache: LazyCounters<&'static str>,
     fallback: LazyCounters<&'static str>,
     timeouts: LazyCounters<&'static str>,
@@ -39,18 +41,21 @@ impl OperationMetrics {
         Self {
             requests: LazyCounters::new(&instruments.requests, &labels, label::STATUS),
             duration: instruments.request_duration.bind(&labels),
+            spent: Ledger::new(&instruments.spent, &labels),
             errors: LazyCounters::new(&instruments.errors, &labels, label::ERROR_TYPE),
             retries: instruments.retries.bind(&labels),
+            hedges: LazyCounters::new(&instruments.hedges, &labels, label::RESULT),
             cache: LazyCounters::new(&instruments.cache, &labels, label::RESULT),
             fallback: LazyCounters::new(&instruments.fallback, &labels, label::RUNG),
             timeouts: LazyCounters::new(&instruments.timeouts, &labels, label::KIND),
         }
     }
 
-    /// A call ended: the status that the caller got (499 when it left), and how long it took.
-    pub fn request(&self, status: u16, elapsed: Duration) {
+    /// A call ended: the status that the caller got (499 when it left), and how long it took, by phase.
+    pub fn request(&self, status: u16, spent: &Spent) {
         self.requests.count(status, || Cow::Owned(status.to_string()));
-        self.duration.record(elapsed.as_secs_f64());
+        self.duration.record(spent.total().as_secs_f64());
+        self.spent.record(spent);
     }
 
     /// A call ended in an error of this kind.
@@ -61,6 +66,11 @@ impl OperationMetrics {
     /// An attempt after the first.
     pub fn retry(&self) {
         self.retries.add(1);
+    }
+
+    /// An attempt was doubled, and its hedge `won` or `lost`.
+    pub fn hedge(&self, result: &'static str) {
+        self.hedges.count(result, || Cow::Borrowed(result));
     }
 
     /// A cache lookup had this result.

@@ -7,6 +7,9 @@ use crate::telemetry::attributes::metric;
 /// Seconds. Below the usual 5 ms to 10 s there are two steps for answers from the cache.
 const CALL_BUCKETS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
+/// Seconds. Phases range from a look into the cache to a long backoff; their sums matter more than their spread.
+const PHASE_BUCKETS: &[f64] = &[0.000_1, 0.000_5, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0];
+
 /// Seconds. Hooks take microseconds; their default limits end well below a second.
 const HOOK_BUCKETS: &[f64] = &[
     0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
@@ -17,8 +20,10 @@ const HOOK_BUCKETS: &[f64] = &[
 pub(super) struct Instruments {
     pub(super) requests: Counter<u64>,
     pub(super) request_duration: Histogram<f64>,
+    pub(super) spent: Histogram<f64>,
     pub(super) errors: Counter<u64>,
     pub(super) retries: Counter<u64>,
+    pub(super) hedges: Counter<u64>,
     pub(super) breaker_state: Gauge<i64>,
     pub(super) breaker_failures: Counter<u64>,
     pub(super) breaker_changes: Counter<u64>,
@@ -43,8 +48,14 @@ impl Instruments {
                 "Duration of calls in seconds.",
                 CALL_BUCKETS,
             ),
+            spent: histogram(
+                metric::DEADLINE_SPENT,
+                "Seconds that calls spent in each phase; the phases add up to the duration.",
+                PHASE_BUCKETS,
+            ),
             errors: counter(metric::ERRORS, "Calls that ended in an error, by kind."),
             retries: counter(metric::RETRIES, "Attempts after the first."),
+            hedges: counter(metric::HEDGES, "Attempts that were doubled, by whether the hedge won."),
             breaker_state: meter
                 .i64_gauge(metric::BREAKER_STATE)
                 .with_description("State of the circuit breaker: 0 closed, 1 open, 2 half-open.")

@@ -3,6 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::model::{CallPhase, Spent};
+
+fn spent(on_attempt: Duration) -> Spent {
+    let mut spent = Spent::default();
+    spent.add(CallPhase::Attempt, on_attempt);
+    spent
+}
 
 fn metrics() -> Metrics {
     let none: Option<opentelemetry_otlp::MetricExporter> = None;
@@ -27,7 +34,7 @@ fn shapes(text: &str) -> BTreeSet<String> {
 fn the_scrape_has_the_contracts_names_and_labels() {
     let metrics = metrics();
     let operation = metrics.operation("weather", "get_current");
-    operation.request(200, Duration::from_millis(3));
+    operation.request(200, &spent(Duration::from_millis(3)));
     operation.error("upstream-timeout");
     operation.retry();
     operation.cache("hit");
@@ -45,6 +52,7 @@ fn the_scrape_has_the_contracts_names_and_labels() {
         "circuit_breaker_failures_total{service}",
         "circuit_breaker_state_changes_total{from,service,to}",
         "circuit_breaker_state{service}",
+        "deadline_spent_seconds{endpoint,phase,service}",
         "fallback_total{endpoint,rung,service}",
         "integration_errors_total{endpoint,error_type,service}",
         "integration_request_duration_seconds{endpoint,service}",
@@ -70,11 +78,34 @@ fn the_scrape_has_the_contracts_names_and_labels() {
 }
 
 #[test]
+fn a_call_is_observed_once_in_every_phase_that_took_time() {
+    let metrics = metrics();
+    let operation = metrics.operation("weather", "get_current");
+    let mut first = spent(Duration::from_millis(30));
+    first.add(CallPhase::Queue, Duration::from_millis(2));
+    operation.request(200, &first);
+    operation.request(200, &spent(Duration::from_millis(10)));
+    let text = metrics.scrape();
+    let line = |end: &str, phase: &str, value: &str| {
+        let labels = format!("{{endpoint=\"get_current\",phase=\"{phase}\",service=\"weather\"}}");
+        assert!(text.contains(&format!("deadline_spent_seconds_{end}{labels} {value}\n")), "{text}");
+    };
+    line("sum", "attempt", "0.04");
+    line("count", "attempt", "2");
+    line("sum", "queue", "0.002");
+    line("count", "queue", "1");
+    assert!(!text.contains("phase=\"body\""), "{text}");
+    assert!(
+        text.contains("request_duration_seconds_sum{endpoint=\"get_current\",service=\"weather\"} 0.042\n")
+    );
+}
+
+#[test]
 fn binding_again_goes_on_with_the_same_series() {
     let metrics = metrics();
-    metrics.operation("weather", "get_current").request(200, Duration::ZERO);
+    metrics.operation("weather", "get_current").request(200, &Spent::default());
     metrics.integration("weather").breaker_state(2);
-    metrics.operation("weather", "get_current").request(200, Duration::ZERO);
+    metrics.operation("weather", "get_current").request(200, &Spent::default());
     let _again = metrics.integration("weather");
     let text = metrics.scrape();
     assert!(text.contains("status=\"200\"} 2\n"), "{text}");
@@ -95,7 +126,7 @@ fn made_up_statuses_do_not_make_series_without_bound() {
     let metrics = metrics();
     let operation = metrics.operation("odd", "get");
     for status in 200..1000 {
-        operation.request(status, Duration::ZERO);
+        operation.request(status, &Spent::default());
     }
     let text = metrics.scrape();
     let series = text.lines().filter(|line| line.starts_with("integration_requests_total")).count();
@@ -114,7 +145,7 @@ fn observations_from_many_threads_are_all_counted() {
         for _ in 0..4 {
             scope.spawn(|| {
                 for call in 0..1000_u16 {
-                    operation.request(200 + call % 10, Duration::ZERO);
+                    operation.request(200 + call % 10, &Spent::default());
                     metrics.plugin_call("p", "signer", Duration::ZERO, None);
                 }
             });

@@ -15,7 +15,10 @@ use parking_lot::Mutex;
 use prost::Message as _;
 
 use super::*;
-use crate::telemetry::{LAST_EXPORTS, LogFormat, Redactor, Telemetry, tests::settings};
+use crate::{
+    model::Spent,
+    telemetry::{LAST_EXPORTS, LogFormat, Redactor, Telemetry, tests::settings},
+};
 
 type Sent = Pin<Box<dyn Future<Output = Result<Response<Bytes>, String>> + Send>>;
 
@@ -74,7 +77,7 @@ async fn a_call_arrives_with_its_attempts_below_it_and_its_metrics() {
     let span_id = parent.to_str().unwrap()[36..52].to_owned();
     call.attempt(1, &Method::GET, "http://a.example/w", "a.example", 80).end(Some(200), None);
     call.end(200, None);
-    telemetry.operation("weather", "get_current").request(200, Duration::from_millis(7));
+    telemetry.operation("weather", "get_current").request(200, &Spent::default());
     telemetry.shutdown().await;
     assert_eq!(telemetry.dropped().spans, 0);
 

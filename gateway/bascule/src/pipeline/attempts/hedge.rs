@@ -1,0 +1,89 @@
+//! Attempts that are doubled when they take long.
+//!
+//! A hedge costs what a retry costs, so it is paid from the same budget; and it waits for nothing, since it is sent to
+//! save time: without a token, a place, or a circuit that is closed there is none. The first good answer wins, and the
+//! other exchange is dropped, which closes its connection or resets its stream.
+
+use super::{
+    super::{Failure, call::Fetch, call::Input, request::Outbound},
+    demand,
+    exchange::{self, Attempt},
+    learn,
+};
+use crate::model::{CallPhase, Outcome};
+use bascule_resilience::{BulkheadPermit, State, hedged};
+use http::Method;
+use std::{sync::Arc, time::Duration};
+
+/// Makes the call's `number`th attempt, in the time that `limit` allows it.
+///
+/// # Errors
+/// When the request could not be signed or no token could be had: nothing was sent.
+pub(super) async fn attempt(
+    fetch: &Fetch,
+    outbound: &Outbound,
+    number: u32,
+    limit: Option<Duration>,
+) -> Result<Attempt, Box<Failure>> {
+    let Some((delay, max)) = plan(fetch, outbound) else {
+        return once(fetch, outbound, number, limit, None).await;
+    };
+    let mut overlap = None;
+    let hedge = |_| {
+        let place = granted(fetch)?;
+        overlap.get_or_insert_with(|| fetch.progress.overlap(CallPhase::Hedge, fetch.services.now()));
+        Some(once(fetch, outbound, number, limit, Some(place)))
+    };
+    let good = |done: &Result<Attempt, Box<Failure>>| {
+        done.as_ref().is_ok_and(|attempt| matches!(attempt.outcome, Outcome::Success | Outcome::Rejected))
+    };
+    let first = once(fetch, outbound, number, limit, None);
+    let raced = hedged(&*fetch.services.clock, delay, max, first, hedge, good).await;
+    if let Some(overlap) = overlap {
+        overlap.end(CallPhase::Attempt, fetch.services.now());
+        fetch.operation.metrics.hedge(if raced.winner > 0 { "won" } else { "lost" });
+    }
+    raced.value
+}
+
+/// One exchange. What it says about the provider's limits is heard also when another one wins.
+async fn once(
+    fetch: &Fetch,
+    outbound: &Outbound,
+    number: u32,
+    limit: Option<Duration>,
+    place: Option<BulkheadPermit>,
+) -> Result<Attempt, Box<Failure>> {
+    let mut attempt = exchange::attempt(fetch, outbound, number, limit, place.is_some()).await?;
+    attempt.held_until = learn(fetch, &attempt);
+    Ok(attempt)
+}
+
+/// After how long the attempt is doubled, and how often; none when it is not.
+fn plan(fetch: &Fetch, outbound: &Outbound) -> Option<(Duration, u32)> {
+    let config = fetch.operation.policy.hedge.as_ref()?;
+    let reads = matches!(outbound.method, Method::GET | Method::HEAD | Method::OPTIONS);
+    let safe = reads || matches!(fetch.input, Input::Declared { .. });
+    if !safe || fetch.skip.retry || !outbound.body.replayable() {
+        return None;
+    }
+    Some((config.delay(&fetch.integration.attempt_times, fetch.services.now())?, config.max.get()))
+}
+
+/// Leave for one more exchange: a place of its own, while it runs beside the first.
+fn granted(fetch: &Fetch) -> Option<BulkheadPermit> {
+    let (integration, now) = (&fetch.integration, fetch.services.now());
+    if !fetch.skip.circuit && fetch.operation.breaker.state(now) != State::Closed {
+        return None;
+    }
+    let place = Arc::clone(&integration.bulkhead).try_acquire()?;
+    let own = fetch.operation.limiter.as_ref().map(|(limiter, _)| limiter);
+    let mut limiters = own.into_iter().chain([&integration.limiter]);
+    // Looked at before anything is taken, so that a refusal by one wastes nothing of the others.
+    if limiters.clone().any(|limiter| limiter.check(now, demand(fetch)).is_err())
+        || !integration.budget.try_retry(now)
+    {
+        return None;
+    }
+    limiters.all(|limiter| limiter.try_acquire(now, demand(fetch)).is_ok()).then_some(place)
+}

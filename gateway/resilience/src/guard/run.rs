@@ -1,0 +1,254 @@
+//! The course of one guarded call: the same order as in the chart of [`crate::guard`], as plain async functions.
+
+use std::future::Future;
+use std::time::Duration;
+
+use super::{Attempt, GuardError, Request, Shared};
+use crate::breaker::{Breaker, Permit, State};
+use crate::bulkhead::{Ask, BulkheadPermit, Overloaded};
+use crate::deadline::Deadline;
+use crate::hedge::hedged;
+use crate::outcome::Outcome;
+use crate::rate_limit::Demand;
+use crate::retry::{Around, Attempted, Attempts, Next};
+use crate::span::later;
+
+/// Leave to call: a place, and the circuit's permit.
+struct Admitted<'a> {
+    place: Option<BulkheadPermit>,
+    permit: Option<Permit<&'a Breaker>>,
+}
+
+/// What one attempt came to; no result when it was given up.
+struct Tried<T, E> {
+    result: Option<Result<T, E>>,
+    outcome: Outcome,
+}
+
+/// How the attempts ended. Without an outcome nothing was attempted.
+struct Finished<T, E> {
+    outcome: Option<Outcome>,
+    result: Result<T, GuardError<E>>,
+}
+
+pub(super) async fn run<T, E, F, Fut>(
+    request: &Request<'_>,
+    judge: impl Fn(&Result<T, E>) -> Outcome,
+    operation: F,
+) -> Result<T, GuardError<E>>
+where
+    F: Fn(Attempt) -> Fut,
+    Fut: Future<Output = Result<T, E>>,
+{
+    let shared = request.shared();
+    let begun = shared.now();
+    let own = shared.timeout.map_or(Deadline::none(), |limit| Deadline::after(begun, limit));
+    let deadline = own.earlier(request.deadline);
+    let Admitted { place, permit } = admit(request, deadline).await?;
+    let admitted = shared.now();
+    if let Some(budget) = &shared.budget {
+        budget.record_call(admitted);
+    }
+    let finished = attempts(request, permit.as_ref(), deadline, &judge, &operation).await;
+    let now = shared.now();
+    let took = now.saturating_duration_since(admitted);
+    if let Some(outcome) = finished.outcome {
+        if let Some(place) = &place {
+            place.observe(now, took, outcome);
+        }
+        match outcome {
+            Outcome::Success | Outcome::Rejected => shared.health.record(now, true, took),
+            Outcome::Transient { .. } | Outcome::ContractBroken => shared.health.record(now, false, took),
+            Outcome::Throttled { .. } | Outcome::AuthExpired | Outcome::Cancelled => {}
+        }
+    }
+    if let Some(permit) = permit {
+        match finished.outcome.and_then(Outcome::breaker) {
+            Some(true) => permit.success(now, took, shared.unit()),
+            Some(false) => permit.failure(now, took, shared.unit()),
+            None => permit.neutral(now),
+        };
+    }
+    finished.result
+}
+
+/// Waits for a place within the deadline. A circuit that opens meanwhile refuses the waiters.
+async fn admit<'a, E>(request: &Request<'a>, deadline: Deadline) -> Result<Admitted<'a>, GuardError<E>> {
+    let shared = &*request.guard.shared;
+    let waiting = place(shared, Ask { priority: request.priority, deadline });
+    let Some(breaker) = shared.breaker.as_deref() else {
+        return Ok(Admitted { place: waiting.await?, permit: None });
+    };
+    let mut waiting = std::pin::pin!(waiting);
+    loop {
+        breaker.check(shared.now())?;
+        tokio::select! {
+            biased;
+            place = &mut waiting => {
+                let place = place?;
+                let permit = breaker.enter(shared.now(), shared.unit())?;
+                return Ok(Admitted { place, permit: Some(permit) });
+            }
+            () = breaker.opened() => {}
+        }
+    }
+}
+
+async fn place(shared: &Shared, ask: Ask) -> Result<Option<BulkheadPermit>, Overloaded> {
+    match &shared.bulkhead {
+        Some(bulkhead) => bulkhead.acquire(&*shared.clock, ask).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+async fn attempts<T, E, F, Fut>(
+    request: &Request<'_>,
+    permit: Option<&Permit<&Breaker>>,
+    deadline: Deadline,
+    judge: &impl Fn(&Result<T, E>) -> Outcome,
+    operation: &F,
+) -> Finished<T, E>
+where
+    F: Fn(Attempt) -> Fut,
+    Fut: Future<Output = Result<T, E>>,
+{
+    let shared = request.shared();
+    let begun = shared.now();
+    let timeout = || GuardError::Timeout { after: shared.now().saturating_duration_since(begun) };
+    let mut attempts = Attempts::new();
+    let mut last: Option<Finished<T, E>> = None;
+    loop {
+        if deadline.is_expired(shared.now()) {
+            return last.unwrap_or_else(|| Finished { outcome: None, result: Err(timeout()) });
+        }
+        if let Err(limited) = tokens(request, deadline).await {
+            // No token for a retry: the call ends with what it has.
+            return last.unwrap_or(Finished { outcome: None, result: Err(limited) });
+        }
+        let number = attempts.begin();
+        let limit = attempts.attempt_timeout(&shared.retry, shared.attempt_timeout);
+        let tried = attempt(request, number, deadline, limit, judge, operation).await;
+        let now = shared.now();
+        let attempted = Attempted {
+            outcome: tried.outcome,
+            safe: !request.once,
+            sent: true,
+            listed: true,
+            timed_out: tried.result.is_none(),
+            held_for: learn(shared, tried.outcome),
+        };
+        let around = Around {
+            now,
+            remaining: deadline.remaining(now),
+            typical: shared.times.quantile(0.5, now),
+            budget: shared.budget.as_deref(),
+            unit: shared.unit(),
+        };
+        let next = attempts.after(&shared.retry, &attempted, &around);
+        let result = match tried.result {
+            Some(result) => result.map_err(GuardError::Failed),
+            None => Err(timeout()),
+        };
+        let finished = Finished { outcome: Some(tried.outcome), result };
+        let Next::Wait(wait) = next else { return finished };
+        shared.clock.sleep_until(later(now, wait)).await;
+        if permit.is_some_and(|permit| !permit.stands(shared.now())) {
+            return finished;
+        }
+        last = Some(finished);
+    }
+}
+
+/// A token from every rate limit.
+async fn tokens<E>(request: &Request<'_>, deadline: Deadline) -> Result<(), GuardError<E>> {
+    let shared = request.shared();
+    let demand = Demand { cost: request.cost, priority: request.priority };
+    for (limiter, max_wait) in &shared.limiters {
+        limiter.acquire(&*shared.clock, demand, *max_wait, deadline.instant()).await?;
+    }
+    Ok(())
+}
+
+/// One attempt, doubled by hedges where that was asked for and is granted.
+async fn attempt<T, E, F, Fut>(
+    request: &Request<'_>,
+    number: u32,
+    deadline: Deadline,
+    limit: Option<Duration>,
+    judge: &impl Fn(&Result<T, E>) -> Outcome,
+    operation: &F,
+) -> Tried<T, E>
+where
+    F: Fn(Attempt) -> Fut,
+    Fut: Future<Output = Result<T, E>>,
+{
+    let shared = request.shared();
+    let try_once = |hedge: bool| {
+        let begun = shared.now();
+        let own = limit.map_or(Deadline::none(), |limit| Deadline::after(begun, limit));
+        let deadline = deadline.earlier(own);
+        let work = operation(Attempt { number, hedge, deadline });
+        async move {
+            let result = match deadline.instant() {
+                None => Some(work.await),
+                Some(until) => tokio::select! {
+                    biased;
+                    result = work => Some(result),
+                    () = shared.clock.sleep_until(until) => None,
+                },
+            };
+            let now = shared.now();
+            let outcome = match &result {
+                Some(result) => judge(result),
+                // The caller's own impatience says nothing about the dependency.
+                None if request.deadline.is_expired(now) => Outcome::Cancelled,
+                None => Outcome::TRANSIENT,
+            };
+            let took = now.saturating_duration_since(begun);
+            if outcome == Outcome::Success {
+                shared.times.record(now, true, took);
+            }
+            Tried { result, outcome }
+        }
+    };
+    let hedge = shared.hedge.as_ref().filter(|_| !request.once);
+    let delay = hedge.and_then(|hedge| Some((hedge.delay(&shared.times, shared.now())?, hedge.max.get())));
+    let Some((delay, max)) = delay else { return try_once(false).await };
+    let hedge = |_| granted(request).then(|| try_once(true));
+    let good = |tried: &Tried<T, E>| matches!(tried.outcome, Outcome::Success | Outcome::Rejected);
+    hedged(&*shared.clock, delay, max, try_once(false), hedge, good).await.value
+}
+
+/// Whether a hedge may be sent: the circuit still trusts the dependency, the retry budget has one left, and there are
+/// tokens at once.
+fn granted(request: &Request<'_>) -> bool {
+    let shared = request.shared();
+    let now = shared.now();
+    let demand = Demand { cost: request.cost, priority: request.priority };
+    shared.breaker.as_deref().is_none_or(|breaker| breaker.state(now) == State::Closed)
+        && shared.limiters.iter().all(|(limiter, _)| limiter.check(now, demand).is_ok())
+        && shared.budget.as_deref().is_none_or(|budget| budget.try_retry(now))
+        && shared.limiters.iter().all(|(limiter, _)| limiter.try_acquire(now, demand).is_ok())
+}
+
+/// Tells the limits what the attempt says about them; how long they hold all calls now, if they do.
+fn learn(shared: &Shared, outcome: Outcome) -> Option<Duration> {
+    let now = shared.now();
+    let holds = shared.limiters.iter().map(|(limiter, _)| match outcome {
+        Outcome::Success | Outcome::Rejected => {
+            limiter.succeeded();
+            None
+        }
+        Outcome::Throttled { retry_after: Some(asked) } => {
+            // Obeyed, but not without a bound: a provider's mistake must not stop everything for a day.
+            let wait = asked.min(shared.retry.retry_after_max);
+            limiter.hold_until(later(now, wait), now);
+            Some(wait)
+        }
+        Outcome::Throttled { retry_after: None } => {
+            Some(limiter.throttled(now).saturating_duration_since(now))
+        }
+        _ => None,
+    });
+    holds.max().flatten()
+}

@@ -1,0 +1,231 @@
+//! A guard under tokio's paused time: what it makes of results, waits, deadlines and refusals.
+
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use super::*;
+use crate::breaker::{BreakerConfig, State, Trip};
+use crate::bulkhead::BulkheadConfig;
+use crate::clock::TokioClock;
+use crate::hedge::HedgeAfter;
+use crate::rate_limit::{RateLimiterConfig, RateWindow};
+use crate::retry::{BudgetConfig, Jitter};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MILLI: Duration = Duration::from_millis(1);
+
+fn count(n: u32) -> NonZeroU32 {
+    NonZeroU32::new(n).unwrap()
+}
+
+fn retries() -> RetryPolicy {
+    RetryPolicy { jitter: Jitter::None, ..RetryPolicy::default() }
+}
+
+fn breaker(failures: u32) -> BreakerConfig {
+    BreakerConfig { trip: Trip::Consecutive { failures: count(failures) }, ..BreakerConfig::default() }
+}
+
+/// Counts its calls; fails the first `failures` of them.
+struct Server {
+    calls: AtomicU32,
+    failures: u32,
+}
+
+impl Server {
+    fn new(failures: u32) -> Self {
+        Self { calls: AtomicU32::new(0), failures }
+    }
+
+    async fn call(&self) -> Result<&'static str, &'static str> {
+        let call = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
+        if call <= self.failures { Err("down") } else { Ok("answer") }
+    }
+
+    fn calls(&self) -> u32 {
+        self.calls.load(Ordering::Relaxed)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_guard_with_nothing_in_it_just_makes_the_call() {
+    let guard = Guard::new("bare").build();
+    let server = Server::new(1);
+    assert_eq!(guard.call(|_| server.call()).await.unwrap_err().into_failure(), Some("down"));
+    assert_eq!(guard.call(|_| server.call()).await.unwrap(), "answer");
+    assert_eq!(server.calls(), 2);
+    assert!(guard.breaker().is_none() && guard.bulkhead().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_retries_with_growing_waits_and_counts_one_success() {
+    let guard = Guard::new("x").retry(retries()).circuit_breaker(breaker(2)).build();
+    let server = Server::new(2);
+    let begun = TokioClock.now();
+    let numbers = parking_lot::Mutex::new(Vec::new());
+    let answer = guard
+        .call(|attempt| {
+            numbers.lock().push(attempt.number);
+            server.call()
+        })
+        .await;
+    assert_eq!(answer.unwrap(), "answer");
+    assert_eq!(*numbers.lock(), [1, 2, 3]);
+    assert_eq!(TokioClock.now() - begun, 300 * MILLI);
+    let snapshot = guard.breaker().unwrap().snapshot(TokioClock.now());
+    assert_eq!(
+        (snapshot.state, snapshot.failures),
+        (State::Closed, 0),
+        "the circuit counts calls, not attempts"
+    );
+    assert_eq!(guard.health().snapshot(TokioClock.now()).calls, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_must_happen_once_is_not_repeated() {
+    let hedge = HedgeConfig { after: HedgeAfter::Delay(MILLI), max: count(1) };
+    let guard = Guard::new("x").retry(retries()).hedge(hedge).build();
+    let server = Server::new(1);
+    let slow = |_| async {
+        tokio::time::sleep(SECOND).await;
+        server.call().await
+    };
+    assert!(guard.request().once().call(slow).await.is_err());
+    assert_eq!(server.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_open_circuit_refuses_at_once_and_the_fallback_answers() {
+    let guard = Guard::new("x").circuit_breaker(breaker(1)).build();
+    let server = Server::new(1);
+    assert!(guard.call(|_| server.call()).await.is_err());
+    let error = guard.call(|_| server.call()).await.unwrap_err();
+    assert!(error.is_circuit_open());
+    assert_eq!(error.retry_after(), Some(30 * SECOND));
+    let answer: Result<_, &str> = guard
+        .call_or(
+            |_| server.call(),
+            |error| async move { if error.is_circuit_open() { Ok("cached") } else { Err("?") } },
+        )
+        .await;
+    assert_eq!(answer, Ok("cached"));
+    assert_eq!(server.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn its_own_timeout_counts_against_the_dependency_and_the_callers_deadline_does_not() {
+    let guard = Guard::new("x").timeout(2 * SECOND).circuit_breaker(breaker(1)).build();
+    let forever = |_| std::future::pending::<Result<(), &str>>();
+    let begun = TokioClock.now();
+    let impatient = guard.request().deadline(Deadline::after(begun, SECOND)).call(forever).await;
+    assert!(impatient.unwrap_err().is_timeout());
+    assert_eq!(TokioClock.now() - begun, SECOND, "the parent's deadline wins");
+    assert_eq!(guard.breaker().unwrap().state(TokioClock.now()), State::Closed);
+    assert!(guard.call(forever).await.unwrap_err().is_timeout());
+    assert_eq!(TokioClock.now() - begun, 3 * SECOND);
+    assert_eq!(guard.breaker().unwrap().state(TokioClock.now()), State::Open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_attempt_after_a_timeout_gets_less_time_when_so_configured() {
+    let policy = RetryPolicy { timeout_factor: 0.5, base_delay: Duration::ZERO, ..retries() };
+    let guard = Guard::new("x").retry(policy).attempt_timeout(4 * SECOND).build();
+    let limits = parking_lot::Mutex::new(Vec::new());
+    let outcome = guard
+        .call(|attempt| {
+            limits.lock().push(attempt.deadline.remaining(TokioClock.now()).unwrap().as_secs());
+            std::future::pending::<Result<(), &str>>()
+        })
+        .await;
+    assert!(outcome.unwrap_err().is_timeout());
+    assert_eq!(*limits.lock(), [4, 2, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttled_call_holds_the_others_and_leaves_the_circuit_alone() {
+    let guard = Guard::new("x")
+        .circuit_breaker(breaker(1))
+        .rate_limit(RateLimiterConfig::default(), Duration::ZERO)
+        .build();
+    let throttled = |_: &Result<(), ()>| Outcome::Throttled { retry_after: Some(5 * SECOND) };
+    guard.call_judged(throttled, |_| async { Ok(()) }).await.unwrap();
+    let error = guard.call(|_| async { Ok::<_, ()>(()) }).await.unwrap_err();
+    assert!(error.is_limited());
+    assert_eq!(error.retry_after(), Some(5 * SECOND));
+    assert_eq!(guard.breaker().unwrap().state(TokioClock.now()), State::Closed);
+    tokio::time::advance(5 * SECOND).await;
+    guard.call(|_| async { Ok::<_, ()>(()) }).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_wait_for_tokens_as_long_as_they_may() {
+    let window = RateWindow { requests: count(1), window: SECOND, burst: count(1) };
+    let config = RateLimiterConfig { windows: vec![window], ..RateLimiterConfig::default() };
+    let guard = Guard::new("x").rate_limit(config, 10 * SECOND).build();
+    let begun = TokioClock.now();
+    for _ in 0..3 {
+        guard.call(|_| async { Ok::<_, ()>(()) }).await.unwrap();
+    }
+    assert_eq!(TokioClock.now() - begun, 2 * SECOND);
+    let soon = Deadline::after(TokioClock.now(), SECOND / 2);
+    let refused = guard.request().deadline(soon).call(|_| async { Ok::<_, ()>(()) }).await;
+    assert!(refused.unwrap_err().is_limited(), "a wait that cannot fit is not begun");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_bulkhead_refuses_and_a_circuit_that_opens_refuses_the_waiters() {
+    let places = BulkheadConfig { max: NonZeroUsize::MIN, max_waiting: 1, ..BulkheadConfig::default() };
+    let guard = Guard::new("x").bulkhead(places).circuit_breaker(breaker(1)).build();
+    let slow_failure = || async {
+        tokio::time::sleep(SECOND).await;
+        Err::<(), _>("down")
+    };
+    let (first, second, third) = tokio::join!(
+        guard.call(|_| slow_failure()),
+        guard.call(|_| slow_failure()),
+        guard.call(|_| slow_failure()),
+    );
+    assert_eq!(first.unwrap_err().into_failure(), Some("down"));
+    assert!(second.unwrap_err().is_circuit_open(), "it waited behind the call that opened the circuit");
+    assert!(third.unwrap_err().is_overloaded());
+}
+
+#[tokio::test(start_paused = true)]
+async fn hedges_are_paid_from_the_retry_budget() {
+    let hedge = HedgeConfig { after: HedgeAfter::Delay(100 * MILLI), max: count(1) };
+    let budget = BudgetConfig { ratio: 0.0, floor: 1, window: 10 * SECOND };
+    let guard = Guard::new("x").hedge(hedge).retry_budget(budget).build();
+    let hedges = AtomicU32::new(0);
+    let dawdles_once = |attempt: Attempt| {
+        hedges.fetch_add(u32::from(attempt.hedge), Ordering::Relaxed);
+        async move {
+            tokio::time::sleep(if attempt.hedge { MILLI } else { SECOND }).await;
+            Ok::<_, ()>(attempt.hedge)
+        }
+    };
+    let begun = TokioClock.now();
+    assert!(guard.call(dawdles_once).await.unwrap(), "the hedge won");
+    assert_eq!(TokioClock.now() - begun, 101 * MILLI);
+    assert!(!guard.call(dawdles_once).await.unwrap(), "the budget is spent");
+    assert_eq!(hedges.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn dropping_a_call_gives_back_its_place_and_its_probe() {
+    let config = BreakerConfig { reset_after: SECOND, half_open_successes: count(1), ..breaker(1) };
+    let places = BulkheadConfig { max: NonZeroUsize::MIN, max_waiting: 0, ..BulkheadConfig::default() };
+    let guard = Guard::new("x").circuit_breaker(config).bulkhead(places).build();
+    assert!(guard.call(|_| async { Err::<(), _>("down") }).await.is_err());
+    tokio::time::advance(SECOND).await;
+    let probe = guard.call(|_| std::future::pending::<Result<(), &str>>());
+    assert!(tokio::time::timeout(SECOND, probe).await.is_err(), "given up from outside");
+    guard.call(|_| async { Ok::<_, &str>(()) }).await.unwrap();
+    assert_eq!(guard.breaker().unwrap().state(TokioClock.now()), State::Closed);
+}
+
+#[test]
+fn a_guarded_call_can_run_on_any_thread() {
+    fn sendable<T: Send>(_: T) {}
+    let guard = Guard::new("x").circuit_breaker(breaker(1)).retry(retries()).build();
+    sendable(guard.call(|_| async { Ok::<_, &str>(()) }));
+}
