@@ -16,8 +16,11 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// The binary that was built beside the tests, under the same profile.
+/// The binary that `BASCULE_BIN` names; without it the one that was built beside the tests, under the same profile.
 pub fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("BASCULE_BIN").filter(|path| !path.is_empty()) {
+        return path.into();
+    }
     let test = std::env::current_exe().expect("the path of this test");
     let path = test.parent().and_then(Path::parent).expect("a target folder").join("bascule");
     assert!(
