@@ -7,7 +7,7 @@ use bascule_resilience::Deadline;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Map, Value};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// What the caller wants done.
 pub struct Call {
@@ -31,7 +31,7 @@ pub struct Call {
     pub skip: SkipSet,
     /// Span, counters, identity.
     pub progress: Arc<Progress>,
-    /// How many ladders this call is inside of.
+    /// How many ladders and fan-outs this call is inside of.
     pub depth: u8,
 }
 
@@ -86,6 +86,8 @@ impl InputBody {
 /// all of it, so that it can be a task of its own.
 pub(super) struct Fetch {
     pub(super) services: Arc<Services>,
+    /// Where a fan-out finds its branches.
+    pub(super) generation: Arc<Generation>,
     pub(super) integration: Arc<LiveIntegration>,
     pub(super) operation: Arc<LiveOperation>,
     pub(super) input: Input,
@@ -97,6 +99,8 @@ pub(super) struct Fetch {
     pub(super) cap: Deadline,
     pub(super) skip: SkipSet,
     pub(super) progress: Arc<Progress>,
+    /// How many ladders and fan-outs the call is inside of.
+    pub(super) depth: u8,
     /// Where to store the answer; set when it goes through the cache.
     pub(super) store_as: Option<Key>,
 }
@@ -144,19 +148,48 @@ impl Call {
                 body: std::mem::replace(&mut request.body, InputBody::empty()),
             }),
         };
-        let own = Deadline::after(self.services.now(), self.operation.policy.timeouts.whole);
+        let whole = self.operation.policy.timeouts.whole;
+        let own = Deadline::after(self.services.now(), whole);
         Fetch {
             services: Arc::clone(&self.services),
+            generation: Arc::clone(&self.generation),
             integration: Arc::clone(&self.integration),
             operation: Arc::clone(&self.operation),
             input,
             forwarded: self.forwarded.clone(),
             idempotency_key: self.idempotency_key.clone(),
             deadline: if store_as.is_some() { own } else { own.earlier(self.cap) },
-            cap: if store_as.is_some() { Deadline::none() } else { self.cap },
+            cap: if store_as.is_some() || fits(self.cap, own, whole) { Deadline::none() } else { self.cap },
             skip: self.skip,
             progress: Arc::clone(&self.progress),
+            depth: self.depth,
             store_as,
         }
+    }
+}
+
+/// Whether a caller leaves a call nearly all of its own time: then what times out is the provider, even if the caller's
+/// time began, and is over, a little earlier. So it is with a fan-out's branch that has the same `timeout`.
+fn fits(cap: Deadline, own: Deadline, whole: Duration) -> bool {
+    match (cap.instant(), own.instant()) {
+        (Some(cap), Some(own)) => own.saturating_duration_since(cap) <= whole / 10,
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    #[test]
+    fn a_caller_with_nearly_as_much_time_as_the_call_is_not_impatient() {
+        let (now, whole) = (Instant::now(), Duration::from_secs(10));
+        let own = Deadline::after(now, whole);
+        let after = |seconds| Deadline::after(now, Duration::from_secs(seconds));
+        assert!(
+            fits(after(9), own, whole) && fits(after(20), own, whole) && fits(Deadline::none(), own, whole)
+        );
+        assert!(!fits(after(8), own, whole));
     }
 }

@@ -1,6 +1,6 @@
 //! Keys of `bascule.toml`.
 
-use super::{Key, Kind, SHARE, Table, key, later};
+use super::{Key, Kind, SHARE, Table, key, later, policies::BREAKER};
 
 /// `bascule.toml`.
 pub(crate) static GATEWAY: Table = Table {
@@ -12,7 +12,12 @@ pub(crate) static GATEWAY: Table = Table {
         key("admin", Kind::Table(&ADMIN), "The admin plane: where operators connect."),
         key("telemetry", Kind::Table(&TELEMETRY), "Traces, metrics and logs."),
         key("cache", Kind::Table(&STORE), "The response store that all integrations share."),
-        later("breakers", "give each integration its own [circuit_breaker]"),
+        key(
+            "breakers",
+            Kind::Map(&Kind::Table(&BREAKER)),
+            "Circuits to share, by name: integrations and operations that say `circuit_breaker = \"NAME\"` use the same \
+             one. NAME is a letter and up to 63 letters, digits, `_` or `-`.",
+        ),
     ],
 };
 

@@ -1,5 +1,6 @@
 //! `bascule.toml`.
 
+use super::breaker::{SharedBreakers, shared_breakers};
 use crate::{
     config::{
         reader::{Field, Reader},
@@ -29,6 +30,8 @@ pub(crate) struct Gateway {
     pub(crate) telemetry: TelemetrySettings,
     /// `[cache]`.
     pub(crate) cache: CacheSettings,
+    /// `[breakers]`.
+    pub(crate) breakers: SharedBreakers,
 }
 
 impl Default for Gateway {
@@ -53,6 +56,7 @@ impl Default for Gateway {
                 completion_log: true,
             },
             cache: CacheSettings { max_size: 64 * MIB, max_entry: MIB },
+            breakers: SharedBreakers::default(),
         }
     }
 }
@@ -76,6 +80,10 @@ pub(crate) fn gateway(top: Reader<'_, '_>) -> Gateway {
     if let Some(table) = top.field("cache").and_then(|field| field.table()) {
         store(&mut gateway.cache, table);
     }
+    if let Some(field) = top.field("breakers") {
+        gateway.breakers.declared = shared_breakers(&field);
+    }
+    gateway.breakers.unread = top.ctx.broken;
     let (server, admin) = (gateway.server.listen, gateway.admin.listen);
     if server == admin && server.port() != 0 {
         top.problem(

@@ -99,10 +99,6 @@ fn zeros_and_wrong_sizes_are_refused() {
 
 #[test]
 fn what_is_not_in_this_version_is_refused_by_name() {
-    assert_one(
-        &gateway_problems("[breakers.shared]\nfailures = 3\n"),
-        &["`breakers` is not in this version"],
-    );
     assert_one(&gateway_problems("[server]\ninbound = {}\n"), &["`inbound` is not in this version"]);
 }
 
