@@ -7,13 +7,14 @@ mod route;
 use crate::{
     config::{AdminToken, Problems, Role},
     model::{Code, Problem},
-    pipeline::{Generation, Services},
+    pipeline::{Generation, LiveIntegration, Services},
     server::{Handler, ServerBody},
 };
 use aws_lc_rs::{
     constant_time::verify_slices_are_equal,
     digest::{SHA256, digest},
 };
+use bascule_resilience::Breaker;
 use http::{HeaderMap, Request, Response, header::AUTHORIZATION};
 use hyper::body::Incoming;
 use route::{Action, Route};
@@ -61,9 +62,7 @@ impl AdminPlane {
             Route::Circuit(name, action) => {
                 let integration = named(&generation, &name)?;
                 let now = self.services.now();
-                let own = integration.operations.values().map(|operation| &operation.breaker);
-                let own = own.filter(|breaker| !Arc::ptr_eq(breaker, &integration.breaker));
-                for breaker in own.chain([&integration.breaker]) {
+                for breaker in circuits(integration) {
                     match action {
                         Action::Reset => breaker.reset(now),
                         Action::Open => breaker.force_open(now),
@@ -110,14 +109,22 @@ impl Handler for AdminPlane {
     }
 }
 
-fn named<'a>(
-    generation: &'a Generation,
-    name: &str,
-) -> Result<&'a Arc<crate::pipeline::LiveIntegration>, Problem> {
+fn named<'a>(generation: &'a Generation, name: &str) -> Result<&'a Arc<LiveIntegration>, Problem> {
     generation.integrations.get(name).ok_or_else(|| {
         let detail = format!("no integration is called `{}`", name.escape_debug());
         Problem::new(Code::UnknownIntegration, detail)
     })
+}
+
+/// The circuits that admit an integration's calls, each once: some of its operations may have others than its own.
+fn circuits(integration: &LiveIntegration) -> Vec<&Arc<Breaker>> {
+    let mut circuits = vec![&integration.breaker];
+    for operation in integration.operations.values() {
+        if !circuits.iter().any(|known| Arc::ptr_eq(known, &operation.breaker)) {
+            circuits.push(&operation.breaker);
+        }
+    }
+    circuits
 }
 
 /// Whose token it is. Without tokens (on loopback only) everybody is an admin.

@@ -4,6 +4,7 @@
 //! let calls finish, flush telemetry. A reload builds a whole new generation beside the running one
 //! and swaps it in; when anything is wrong with it, nothing has changed.
 
+mod breakers;
 mod build;
 mod builtin;
 mod control;

@@ -73,7 +73,7 @@ impl DataPlane {
             Ok(call) => unless_it_panics(pipeline::handle(call)).await,
             Err(problem) => {
                 let failure = Some(problem.code.as_str());
-                pipeline::Ended { result: Err(problem), failure, rung: None }
+                pipeline::Ended { result: Err(problem), failure, cause: None, rung: None }
             }
         };
         respond::respond(ended, completion, &progress, &method, timing)
@@ -108,6 +108,7 @@ async fn unless_it_panics(work: impl Future<Output = pipeline::Ended>) -> pipeli
             Poll::Ready(pipeline::Ended {
                 result: Err(Box::new(problem)),
                 failure: Some("internal"),
+                cause: None,
                 rung: None,
             })
         })

@@ -11,6 +11,8 @@
 //! handle: … → fallback ladder → error mapping → answer or problem
 //! ```
 //!
+//! The fetch of a fan-out is other calls, side by side, each with all of the above.
+//!
 //! A fetch that goes through the cache is a task of its own, so that it outlives the caller who
 //! started it while others wait for it; everything else ends when the caller leaves.
 
@@ -22,6 +24,7 @@ mod classify;
 mod decode;
 mod failure;
 mod fallback;
+mod fan_out;
 mod fetch;
 mod held;
 mod live;
@@ -33,6 +36,7 @@ mod quota;
 mod reply;
 mod request;
 mod respond;
+mod shared_breaker;
 mod validate;
 
 pub use call::{Call, Input, InputBody, ProxyRequest};
@@ -42,8 +46,9 @@ pub use live::{BoundPlugin, Generation, LiveIntegration, LiveOperation, Policy, 
 pub use phases::Phases;
 pub use progress::{Looked, Overlap, Progress, Totals};
 pub use reply::{Landing, Reply};
+pub use shared_breaker::SharedBreaker;
 
-use crate::model::{Answer, CacheStatus, Problem};
+use crate::model::{Answer, CacheStatus, Cause, Problem};
 use fetch::fetch;
 
 /// How a call ended.
@@ -53,6 +58,8 @@ pub struct Ended {
     pub result: Result<Answer, Box<Problem>>,
     /// Why there was no answer of the provider's; set for answers from the ladder too.
     pub failure: Option<&'static str>,
+    /// The ladder's word for that; none where no fallback applies.
+    pub cause: Option<Cause>,
     /// The rung that answered instead.
     pub rung: Option<&'static str>,
 }
@@ -60,7 +67,7 @@ pub struct Ended {
 /// Runs a call to its end. Dropping the future cancels the call's own work.
 pub async fn handle(mut call: Call) -> Ended {
     match run(&mut call).await {
-        Ok(answer) => Ended { result: Ok(answer), failure: None, rung: None },
+        Ok(answer) => Ended { result: Ok(answer), failure: None, cause: None, rung: None },
         Err(failure) => fallback::descend(call, *failure).await,
     }
 }

@@ -16,9 +16,9 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// The binary that was built beside the tests, under the same profile, or the one that `BASCULE_BIN` names.
+/// The binary that `BASCULE_BIN` names; without it the one that was built beside the tests, under the same profile.
 pub fn binary() -> PathBuf {
-    if let Some(path) = std::env::var_os("BASCULE_BIN") {
+    if let Some(path) = std::env::var_os("BASCULE_BIN").filter(|path| !path.is_empty()) {
         return path.into();
     }
     let test = std::env::current_exe().expect("the path of this test");

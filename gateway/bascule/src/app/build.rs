@@ -1,6 +1,7 @@
 //! A generation from a configuration: every integration, or every problem.
 
 use super::{
+    breakers::{breakers, same_breakers, show},
     integration::{Materials, integration},
     plugins::{load, phases, unchanged},
 };
@@ -39,8 +40,8 @@ pub struct Parts {
 /// Builds the next generation. Compiles plugins, so it belongs on a thread that may block.
 ///
 /// `problems` is empty and knows the files' texts, so that what is found here is shown in its place.
-/// Integrations that did not change are taken over whole; of those that did, breaker, limits, health
-/// and the last error stay where their settings are the same.
+/// Integrations that did not change are taken over whole, unless a breaker that they share did; of those that
+/// changed, breaker, limits, health and the last error stay where their settings are the same.
 ///
 /// # Errors
 /// All problems that loading the plugins brought up; nothing has changed then.
@@ -51,7 +52,8 @@ pub fn build(
     mut problems: Problems,
 ) -> Result<(Generation, Vec<IntegrationName>), Problems> {
     let before = services.generation.load_full();
-    let materials = Materials::of(services, &parts.tls);
+    let breakers = breakers(&before, &config, &services.telemetry);
+    let materials = Materials::of(services, &parts.tls, &breakers);
     let mut changed = Vec::new();
     let mut integrations = HashMap::with_capacity(config.integrations.len());
     for (name, settings) in &config.integrations {
@@ -59,6 +61,7 @@ pub fn build(
         if let Some(old) = old
             && old.settings.digest == settings.digest
             && unchanged(settings, &old.plugins)
+            && same_breakers(settings, &before.breakers, &breakers)
         {
             integrations.insert(name.clone(), Arc::clone(old));
             continue;
@@ -71,7 +74,8 @@ pub fn build(
     changed.extend(before.integrations.keys().filter(|name| !integrations.contains_key(*name)).cloned());
     changed.sort();
     if problems.is_empty() {
-        Ok((Generation { number: before.number + 1, config, integrations }, changed))
+        show(services, &before.breakers, &breakers, &integrations);
+        Ok((Generation { number: before.number + 1, config, integrations, breakers }, changed))
     } else {
         Err(problems)
     }

@@ -1,10 +1,13 @@
 //! One integration from its settings, taking over from its predecessor what still fits.
 
-use super::plugins::{Loaded, phases};
+use super::{
+    breakers::Breakers,
+    plugins::{Loaded, phases},
+};
 use crate::{
     config::{self, Auth, BaseUrl, Problems},
-    model::OperationName,
-    pipeline::{LiveIntegration, LiveOperation, Policy, Services},
+    model::{BreakerName, OperationName},
+    pipeline::{LiveIntegration, LiveOperation, Phases, Policy, Services},
     telemetry::{IntegrationMetrics, Telemetry},
     upstream::{Client, ClientSettings, EgressPolicy, Tls, TokenCell},
 };
@@ -19,12 +22,21 @@ pub(super) struct Materials<'a> {
     pub(super) telemetry: &'a Telemetry,
     pub(super) cache: &'a Arc<Store>,
     pub(super) tls: &'a Tls,
+    pub(super) breakers: &'a Breakers,
     pub(super) now: Instant,
 }
 
 impl<'a> Materials<'a> {
-    pub(super) fn of(services: &'a Services, tls: &'a Tls) -> Self {
-        Self { telemetry: &services.telemetry, cache: &services.cache, tls, now: services.now() }
+    pub(super) fn of(services: &'a Services, tls: &'a Tls, breakers: &'a Breakers) -> Self {
+        Self { telemetry: &services.telemetry, cache: &services.cache, tls, breakers, now: services.now() }
+    }
+}
+
+impl Materials<'_> {
+    /// A shared breaker, and where its failures are counted. Names were checked when the configuration was loaded.
+    fn shared(&self, name: Option<&BreakerName>) -> Option<(Arc<Breaker>, Arc<IntegrationMetrics>)> {
+        let shared = self.breakers.get(name?)?;
+        Some((Arc::clone(&shared.breaker), Arc::clone(&shared.metrics)))
     }
 }
 
@@ -45,8 +57,14 @@ pub(super) fn integration(
             write: settings.timeouts.write,
         },
     );
-    let kept_breaker = before.map(|before| &before.breaker).filter(|kept| *kept.config() == settings.breaker);
-    let breaker = kept_breaker.map_or_else(|| new_breaker(name, &settings.breaker, &metrics), Arc::clone);
+    let own_breaker = || {
+        let kept = before.filter(|before| before.settings.shared_breaker.is_none());
+        let kept = kept.map(|before| &before.breaker).filter(|kept| *kept.config() == settings.breaker);
+        kept.map_or_else(|| new_breaker(name, &settings.breaker, &metrics), Arc::clone)
+    };
+    let (breaker, breaker_metrics) = materials
+        .shared(settings.shared_breaker.as_ref())
+        .unwrap_or_else(|| (own_breaker(), Arc::clone(&metrics)));
     let limiter = match before {
         Some(before) if before.settings.rate_limit == settings.rate_limit => Arc::clone(&before.limiter),
         _ => limiter(settings.rate_limit.as_ref(), materials.now),
@@ -64,14 +82,14 @@ pub(super) fn integration(
                 settings,
                 declared,
                 plugins,
-                (&breaker, &metrics),
+                (&breaker, &breaker_metrics),
                 before,
                 problems,
             );
             (declared.name.clone(), Arc::new(operation))
         })
         .collect();
-    let proxy = proxy_operation(materials, settings, plugins, (&breaker, &metrics), problems);
+    let proxy = proxy_operation(materials, settings, plugins, (&breaker, &breaker_metrics), problems);
     LiveIntegration {
         endpoint: client.endpoint(settings.base_url.clone()),
         endpoints: settings
@@ -146,13 +164,23 @@ fn declared_operation(
     let integration = settings.name.as_str();
     let full_name: Arc<str> = format!("{integration}.{}", declared.name).into();
     let before = before.and_then(|before| before.operations.get(&declared.name));
-    let (breaker, breaker_metrics) = match &declared.breaker {
-        None => (Arc::clone(breaker), Arc::clone(metrics)),
-        Some(config) => {
+    let shared = materials.shared(declared.shared_breaker.as_ref());
+    let (breaker, breaker_metrics) = match (shared, &declared.breaker) {
+        (Some(shared), _) => shared,
+        (None, None) => (Arc::clone(breaker), Arc::clone(metrics)),
+        (None, Some(config)) => {
             let metrics = materials.telemetry.integration(&full_name);
-            let kept = before.map(|before| &before.breaker).filter(|kept| kept.config() == config);
+            let had_its_own =
+                |old: &Arc<config::Operation>| old.breaker.is_some() && old.shared_breaker.is_none();
+            let kept = before.filter(|before| before.declared.as_ref().is_some_and(had_its_own));
+            let kept = kept.map(|before| &before.breaker).filter(|kept| kept.config() == config);
             (kept.map_or_else(|| new_breaker(&full_name, config, &metrics), Arc::clone), metrics)
         }
+    };
+    // A fan-out meets no provider; plugins run in its branches.
+    let phases = match &declared.fan_out {
+        Some(_) => Phases::default(),
+        None => phases(plugins, &declared.name, problems),
     };
     LiveOperation {
         name: declared.name.clone(),
@@ -182,7 +210,7 @@ fn declared_operation(
             let kept = kept.and_then(|before| before.limiter.as_ref()).map(|(kept, _)| Arc::clone(kept));
             (kept.unwrap_or_else(|| limiter(Some(limit), materials.now)), limit.max_wait)
         }),
-        phases: phases(plugins, &declared.name, problems),
+        phases,
         scope: materials.cache.scope(integration, declared.name.as_str()),
         metrics: materials.telemetry.operation(integration, declared.name.as_str()),
         declared: Some(Arc::clone(declared)),

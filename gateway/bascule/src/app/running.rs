@@ -19,7 +19,7 @@ use arc_swap::ArcSwap;
 use bascule_cache::{Coalescer, Store, StoreConfig};
 use bascule_resilience::{SystemRandom, TokioClock};
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     net::SocketAddr,
     path::PathBuf,
     sync::{
@@ -113,7 +113,12 @@ pub fn assemble(options: &Options) -> Result<Assembled, StartError> {
     telemetry.keep_journal(config.journal.as_ref()).map_err(unusable)?;
     let host = plugin_host(&telemetry, options.plugin_cache.clone())
         .map_err(|error| StartError::Internal(format!("no plugin host: {}", describe(&error))))?;
-    let empty = Generation { number: 0, config: Arc::clone(&config), integrations: HashMap::new() };
+    let empty = Generation {
+        number: 0,
+        config: Arc::clone(&config),
+        integrations: HashMap::new(),
+        breakers: BTreeMap::new(),
+    };
     let services = Services {
         cache: Store::new(StoreConfig { max_size: config.cache.max_size, max_entry: config.cache.max_entry }),
         flights: Coalescer::new(COALESCED_MAX),

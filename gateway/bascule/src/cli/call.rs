@@ -71,7 +71,9 @@ pub(super) fn run(args: Args, format: LogFormat) -> Exit {
                 complain(&format!("error: {text}"));
                 return Exit::Usage;
             }
-            Err(Refusal::Problem(problem)) => Ended { result: Err(problem), failure: None, rung: None },
+            Err(Refusal::Problem(problem)) => {
+                Ended { result: Err(problem), failure: None, cause: None, rung: None }
+            }
         };
         show(ended, &progress, args.verbose).await
     })

@@ -1,23 +1,27 @@
-//! What concerns several files: fallback ladders, and callers' patterns.
+//! What concerns several files: fallback ladders and fan-outs, shared breakers, and callers' patterns.
 //!
-//! A ladder may call an operation that has a ladder of its own. That must end: never in a circle, and
-//! at most [`DEPTH_MAX`] calls deep, because each level may cost a whole timeout.
+//! A ladder may call an operation that has a ladder of its own, or is a fan-out, whose branches may have ladders. That
+//! must end: never in a circle, and at most [`DEPTH_MAX`] calls deep, because each level may cost a whole timeout.
+
+mod fan_outs;
+
+pub(crate) use fan_outs::{branches, settle};
 
 use super::{
     context::Places,
     diagnostic::Diagnostic,
-    read::{Gateway, RungPlace},
+    read::{Gateway, Link, RungPlace},
     settings::{Integration, Origin, Rung},
     sources::Found,
     suggest::did_you_mean,
 };
-use crate::model::{IntegrationName, OperationName};
+use crate::model::{BreakerName, IntegrationName, OperationName};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-/// How many operations deep a ladder may lead.
+/// How many operations deep ladders and fan-outs may lead.
 const DEPTH_MAX: usize = 3;
 
 /// An integration as far as it could be read.
@@ -28,14 +32,14 @@ pub(crate) struct Known {
     pub(crate) operations: Vec<String>,
     /// Whether the names are all; false when the file has syntax errors.
     pub(crate) complete: bool,
-    /// Rungs that name operations.
+    /// Rungs and branches that name operations.
     pub(crate) rungs: Vec<RungPlace>,
 }
 
 type All = BTreeMap<IntegrationName, Known>;
 type Node = (IntegrationName, OperationName);
 
-/// Looks at every rung that names an operation.
+/// Looks at every rung and branch that names an operation.
 pub(crate) fn ladders(all: &All) -> Vec<Diagnostic> {
     let rungs = all.values().flat_map(|known| &known.rungs);
     rungs
@@ -43,7 +47,7 @@ pub(crate) fn ladders(all: &All) -> Vec<Diagnostic> {
         .collect()
 }
 
-/// The operation that the rung names must exist.
+/// The operation that the rung or branch names must exist.
 fn target(all: &All, rung: &RungPlace) -> Option<Diagnostic> {
     let Some(known) = all.get(&rung.integration) else {
         let names = all.keys().map(IntegrationName::as_str);
@@ -64,13 +68,20 @@ fn target(all: &All, rung: &RungPlace) -> Option<Diagnostic> {
     Some(Diagnostic::at(&rung.origin, format!("`{}` has no operation `{name}`", rung.integration), help))
 }
 
-/// The parameters that the rung gives must be declared by its target.
+/// The parameters that the rung or branch gives must be declared by its target.
 fn given_params(all: &All, rung: &RungPlace) -> Option<Diagnostic> {
     let operation = all.get(&rung.integration)?.integration.as_ref()?.operations.get(&rung.operation)?;
     let declared: Vec<&str> = operation.params.declared.iter().map(|(name, _)| name.as_str()).collect();
     let odd = rung.params.as_ref()?.iter().find(|name| !declared.contains(&name.as_str()))?;
-    let help = did_you_mean(odd, declared.iter().copied())
-        .unwrap_or_else(|| format!("it declares: {}", declared.join(", ")));
+    let help = match (&rung.link, did_you_mean(odd, declared.iter().copied())) {
+        (Link::Branch { own: false, .. }, _) => format!(
+            "a branch without `params` gets all of the fan-out's: write {{ operation = \"{}.{}\", params = {{ … }} }}",
+            rung.integration, rung.operation
+        ),
+        (_, Some(meant)) => meant,
+        (_, None) if declared.is_empty() => "it takes none".to_owned(),
+        (_, None) => format!("it declares: {}", declared.join(", ")),
+    };
     let message = format!("`{}.{}` has no parameter `{odd}`", rung.integration, rung.operation);
     Some(Diagnostic::at(&rung.origin, message, help))
 }
@@ -78,6 +89,7 @@ fn given_params(all: &All, rung: &RungPlace) -> Option<Diagnostic> {
 /// No circle, not too deep, seen from every operation whose ladder the rung is in.
 fn shape(all: &All, rung: &RungPlace) -> Option<Diagnostic> {
     let start = (rung.integration.clone(), rung.operation.clone());
+    let what = if rung.link == Link::Rung { "ladder" } else { "fan-out" };
     for owner in owners(all, rung) {
         if owner.as_ref().is_some_and(|owner| reaches(all, &start, owner)) {
             let name = owner
@@ -87,17 +99,19 @@ fn shape(all: &All, rung: &RungPlace) -> Option<Diagnostic> {
                 format!(
                     "`{name}` takes its ladder from the integration: give it a `fallback` of its own, e.g. []"
                 )
-            } else {
+            } else if rung.link == Link::Rung {
                 "a ladder must end: remove one of the rungs".to_owned()
+            } else {
+                "a fan-out must end: remove the branch".to_owned()
             };
-            return Some(Diagnostic::at(&rung.origin, format!("this ladder leads back to `{name}`"), help));
+            return Some(Diagnostic::at(&rung.origin, format!("this {what} leads back to `{name}`"), help));
         }
     }
     let depth = depth(all, &start, 1);
     (depth > DEPTH_MAX).then(|| {
         Diagnostic::at(
             &rung.origin,
-            format!("this ladder leads more than {DEPTH_MAX} operations deep"),
+            format!("this {what} leads more than {DEPTH_MAX} operations deep"),
             "let it end sooner: each level may cost a whole `timeout`",
         )
     })
@@ -121,20 +135,18 @@ fn owners(all: &All, rung: &RungPlace) -> Vec<Option<Node>> {
     heirs.map(node).chain([None]).collect()
 }
 
-/// The operations that an operation's ladder names.
+/// The operations that an operation's ladder and branches name.
 fn next(all: &All, node: &Node) -> Vec<Node> {
     let integration = all.get(&node.0).and_then(|known| known.integration.as_ref());
     let Some(operation) = integration.and_then(|integration| integration.operations.get(&node.1)) else {
         return Vec::new();
     };
-    operation
-        .fallback
-        .iter()
-        .filter_map(|rung| match rung {
-            Rung::Operation { integration, operation, .. } => Some((integration.clone(), operation.clone())),
-            Rung::Cache | Rung::Default { .. } => None,
-        })
-        .collect()
+    let rungs = operation.fallback.iter().filter_map(|rung| match rung {
+        Rung::Operation { integration, operation, .. } => Some((integration.clone(), operation.clone())),
+        Rung::Cache | Rung::Default { .. } => None,
+    });
+    let branches = operation.fan_out.iter().flat_map(|branches| branches.iter());
+    rungs.chain(branches.map(|branch| (branch.integration.clone(), branch.operation.clone()))).collect()
 }
 
 fn reaches(all: &All, from: &Node, to: &Node) -> bool {
@@ -159,6 +171,41 @@ fn depth(all: &All, node: &Node, so_far: usize) -> usize {
     next(all, node).iter().map(|next| depth(all, next, so_far + 1)).max().unwrap_or(so_far)
 }
 
+/// Shared breakers that nobody uses: hardly meant. Looked at only when everything could be read.
+pub(crate) fn unused_breakers(
+    gateway: &Gateway,
+    all: &All,
+    found: &Found,
+    places: &Places,
+) -> Vec<Diagnostic> {
+    let Some(source) = &found.gateway else { return Vec::new() };
+    let integrations = all.values().filter_map(|known| known.integration.as_ref());
+    let used: BTreeSet<&BreakerName> = integrations
+        .flat_map(|integration| {
+            let operations = integration.operations.values();
+            let own = operations.filter_map(|operation| operation.shared_breaker.as_ref());
+            own.chain(integration.shared_breaker.as_ref())
+        })
+        .collect();
+    let unused = gateway.breakers.declared.keys().filter(|name| !used.contains(name));
+    unused
+        .map(|name| {
+            let message = format!("nobody uses the breaker `{name}`");
+            let help =
+                format!("write circuit_breaker = \"{name}\" in an integration or operation, or remove it");
+            placed(&source.path, format!("breakers.{name}"), places, message, help).warning()
+        })
+        .collect()
+}
+
+/// A finding at a key, shown in its place when that is known.
+fn placed(file: &std::path::Path, key: String, places: &Places, message: String, help: String) -> Diagnostic {
+    match places.span(file, &key) {
+        Some(span) => Diagnostic::at(&Origin { file: file.to_owned(), span, key }, message, help),
+        None => Diagnostic::new(file, key, message, help),
+    }
+}
+
 /// Callers' patterns that name no integration: hardly meant, and never a hole.
 pub(crate) fn callers(gateway: &Gateway, all: &All, found: &Found, places: &Places) -> Vec<Diagnostic> {
     let Some(source) = &found.gateway else { return Vec::new() };
@@ -172,12 +219,7 @@ pub(crate) fn callers(gateway: &Gateway, all: &All, found: &Found, places: &Plac
             let key = format!("server.auth.api_keys[{index}].allow[{item}]");
             let help = did_you_mean(name, all.keys().map(IntegrationName::as_str)).unwrap_or_default();
             let message = format!("there is no integration `{name}`");
-            doubts.push(match places.span(&source.path, &key) {
-                Some(span) => {
-                    Diagnostic::at(&Origin { file: source.path.clone(), span, key }, message, help).warning()
-                }
-                None => Diagnostic::new(&source.path, key, message, help).warning(),
-            });
+            doubts.push(placed(&source.path, key, places, message, help).warning());
         }
     }
     doubts

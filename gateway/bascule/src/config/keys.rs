@@ -5,6 +5,7 @@
 //! of the reference in docs/configuration.md. Keys that the contract names and that this version does
 //! not carry out stand here too, so that they are refused by name.
 
+mod fan_out;
 mod gateway;
 mod integration;
 mod limits;

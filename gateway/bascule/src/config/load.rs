@@ -7,7 +7,7 @@ use super::{
     digest::fingerprint,
     environment::Environment,
     keys::{GATEWAY, INTEGRATION, Table},
-    read::{self, Gateway, IntegrationFile},
+    read::{self, Gateway, IntegrationFile, SharedBreakers},
     reader::Reader,
     settings::Config,
     source::{SourceText, line_column},
@@ -49,15 +49,20 @@ pub(crate) fn assemble(found: Found, sources: &Sources, problems: Problems) -> R
     let gateway = gateway(&found, &sources.env, &mut all);
     let mut known: BTreeMap<IntegrationName, Known> = BTreeMap::new();
     for (name, source) in &found.integrations {
-        known.insert(name.clone(), integration(name, source, &found.root, &sources.env, &mut all));
+        let shared = &gateway.breakers;
+        known.insert(name.clone(), integration(name, source, &found.root, &sources.env, shared, &mut all));
     }
     for prefix in &sources.env_prefixes {
         from_environment(prefix, &sources.env, &mut known, &mut all);
     }
-    for finding in
-        check::ladders(&known).into_iter().chain(check::callers(&gateway, &known, &found, &all.places))
-    {
-        all.problems.push(finding);
+    let mut findings = check::ladders(&known);
+    findings.extend(check::branches(&known));
+    findings.extend(check::settle(&mut known, &all.places));
+    findings.extend(check::callers(&gateway, &known, &found, &all.places));
+    findings.into_iter().for_each(|finding| all.problems.push(finding));
+    if !all.problems.iter().any(|found| found.severity == Severity::Error) {
+        let unused = check::unused_breakers(&gateway, &known, &found, &all.places);
+        unused.into_iter().for_each(|finding| all.problems.push(finding));
     }
     all.problems.sort();
     if all.problems.iter().any(|found| found.severity == Severity::Error) {
@@ -76,6 +81,7 @@ pub(crate) fn assemble(found: Found, sources: &Sources, problems: Problems) -> R
         telemetry: gateway.telemetry,
         cache: gateway.cache,
         journal: gateway.journal,
+        breakers: gateway.breakers.declared,
         integrations,
         secrets: longest_first(all.secrets),
     };
@@ -117,12 +123,14 @@ fn integration(
     source: &SourceText,
     root: &Path,
     env: &Environment,
+    shared_breakers: &SharedBreakers,
     all: &mut All,
 ) -> Known {
     let (known, collected) = with_file(source, root, env, &INTEGRATION, |ctx, table| {
         let operations = operation_names(table);
         let digest = fingerprint(ctx, name.as_str(), table);
-        let file: IntegrationFile = read::integration(Reader::top(ctx, table), name, &operations, digest);
+        let file: IntegrationFile =
+            read::integration(Reader::top(ctx, table), name, &operations, digest, shared_breakers);
         let integration = file.integration.map(Arc::new);
         Known { integration, operations, complete: !ctx.broken, rungs: file.rungs }
     });

@@ -8,6 +8,7 @@ mod base_url;
 mod breaker;
 mod cache;
 mod fallback;
+mod fan_out;
 mod gateway;
 mod headers;
 mod integration;
@@ -21,7 +22,8 @@ mod prefix;
 mod query;
 mod retry;
 
-pub(crate) use fallback::RungPlace;
+pub(crate) use breaker::SharedBreakers;
+pub(crate) use fallback::{Link, RungPlace};
 pub(crate) use gateway::{Gateway, gateway};
 pub(crate) use integration::{IntegrationFile, integration};
 pub(crate) use prefix::from_environment;

@@ -9,7 +9,11 @@ mod json;
 
 pub(crate) use field::Field;
 
-use super::{context::Context, keys::Table, suggest::did_you_mean};
+use super::{
+    context::Context,
+    keys::{Kind, Table},
+    suggest::did_you_mean,
+};
 use std::{cell::RefCell, ops::Range};
 use toml::de::{DeTable, DeValue};
 
@@ -143,8 +147,13 @@ impl<'c, 'i> Reader<'c, 'i> {
             .keys
             .keys
             .iter()
-            .filter(|key| matches!(key.kind, super::keys::Kind::Table(table) if table.get(name).is_some()))
-            .map(|key| format!("[{}]", self.key(key.name)))
+            .filter_map(|key| match key.kind {
+                Kind::Table(table) => table.get(name).map(|_| format!("[{}]", self.key(key.name))),
+                Kind::Map(Kind::Table(table)) => {
+                    table.get(name).map(|_| format!("[{}.NAME]", self.key(key.name)))
+                }
+                _ => None,
+            })
             .collect();
         if holders.is_empty() { None } else { Some(format!("it belongs in {}", holders.join(" or "))) }
     }

@@ -4,11 +4,13 @@
 //! ask "is it set?" or "can it be zero?". Operations carry their *resolved* policies: an operation
 //! that does not say anything has its integration's.
 
+mod fan_out;
 mod gateway;
 mod integration;
 mod operation;
 mod template;
 
+pub use fan_out::Branch;
 pub use gateway::{
     AdminSettings, AdminToken, ApiKey, CacheSettings, JournalSettings, Role, ServerSettings, SkipSet,
     TelemetrySettings, TlsFiles,
@@ -23,7 +25,8 @@ pub use operation::{
 };
 pub use template::{PathPart, PathTemplate, TemplateError, TextPart, TextTemplate};
 
-use crate::model::{IntegrationName, Secret};
+use crate::model::{BreakerName, IntegrationName, Secret};
+use bascule_resilience::BreakerConfig;
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 /// A whole configuration, immutable once loaded.
@@ -41,6 +44,8 @@ pub struct Config {
     pub cache: CacheSettings,
     /// Records of calls in files; none: they are not kept.
     pub journal: Option<JournalSettings>,
+    /// `[breakers.NAME]`: circuits that integrations and operations share.
+    pub breakers: BTreeMap<BreakerName, BreakerConfig>,
     /// Integrations by name.
     pub integrations: BTreeMap<IntegrationName, Arc<Integration>>,
     /// Every secret that occurs anywhere, for scrubbing texts that leave the gateway.

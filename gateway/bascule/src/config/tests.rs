@@ -1,6 +1,8 @@
 //! Tests of whole configurations: texts in, problems or settings out.
 
+mod breakers;
 mod examples;
+mod fan_outs;
 mod files;
 mod gateway;
 mod integration;

@@ -1,4 +1,4 @@
-//! Names of integrations and operations: validated once, cheap to clone, safe as metric labels.
+//! Names of integrations, operations and shared breakers: validated once, cheap to clone, safe as metric labels.
 
 use std::{borrow::Borrow, fmt, sync::Arc};
 
@@ -70,6 +70,10 @@ name!(
     /// Name of an operation within its integration.
     OperationName
 );
+name!(
+    /// Name of a breaker that `bascule.toml` declares for sharing.
+    BreakerName
+);
 
 impl IntegrationName {
     /// Validates an integration's name.
@@ -98,6 +102,17 @@ impl OperationName {
     /// The name under which calls through `/proxy` are counted and traced.
     pub fn proxy() -> Self {
         Self("proxy".into())
+    }
+}
+
+impl BreakerName {
+    /// Validates a breaker's name.
+    ///
+    /// # Errors
+    /// [`InvalidName::Malformed`] when the text does not match the pattern.
+    pub fn new(text: &str) -> Result<Self, InvalidName> {
+        check(text)?;
+        Ok(Self(text.into()))
     }
 }
 

@@ -84,6 +84,8 @@ codes! {
     UpstreamAuth = "upstream-auth", 502, "No credentials for the provider could be had";
     /// The address is not allowed.
     EgressDenied = "egress-denied", 502, "The provider's address is not allowed";
+    /// Every branch of a fan-out failed.
+    NoData = "no-data", 502, "No branch had an answer";
     /// A plugin refused the input.
     PluginRejected = "plugin-rejected", 422, "Refused by the integration's plugin";
     /// A plugin could not do it.
@@ -172,6 +174,12 @@ impl Problem {
         self
     }
 
+    /// The type's last part: the code, or the one that the configuration gave.
+    pub fn name(&self) -> &str {
+        let given = self.member("code").and_then(Value::as_str).filter(|_| self.named);
+        given.unwrap_or(self.code.as_str())
+    }
+
     /// A further member.
     pub fn member(&self, name: &str) -> Option<&Value> {
         self.extra.as_ref()?.get(name)
@@ -191,9 +199,7 @@ impl Problem {
     /// The document's octets. `place` names integration and operation as far as they are known.
     pub fn to_json(&self, place: Place<'_>) -> Bytes {
         let mut document = Map::new();
-        let named = self.member("code").and_then(Value::as_str).filter(|_| self.named);
-        let code = named.unwrap_or(self.code.as_str());
-        document.insert("type".into(), format!("urn:bascule:problem:{code}").into());
+        document.insert("type".into(), format!("urn:bascule:problem:{}", self.name()).into());
         let title =
             if self.named { self.status.canonical_reason().unwrap_or("Error") } else { self.code.title() };
         document.insert("title".into(), title.into());

@@ -16,7 +16,7 @@ pub(super) async fn admit(fetch: &Fetch) -> Result<Admitted, Box<Failure>> {
     let breaker = &fetch.operation.breaker;
     let mut now = fetch.services.now();
     fetch.progress.switch(CallPhase::Queue, now);
-    let ask = Ask { priority: fetch.priority, deadline: fetch.deadline };
+    let ask = Ask { priority: fetch.priority(), deadline: fetch.deadline };
     let waiting = fetch.integration.bulkhead.acquire(&*fetch.services.clock, ask);
     let mut waiting = std::pin::pin!(waiting);
     if fetch.skip.circuit {

@@ -133,7 +133,7 @@ async fn token(fetch: &Fetch) -> Result<(), Box<Failure>> {
 
 /// What an attempt takes from the rate limits.
 fn demand(fetch: &Fetch) -> Demand {
-    Demand { cost: fetch.operation.policy.cost, priority: fetch.priority }
+    Demand { cost: fetch.operation.policy.cost, priority: fetch.priority() }
 }
 
 /// Tells the limiter what the answer says; returns until when a 429 holds all calls.

@@ -7,7 +7,7 @@ use bascule_resilience::{Deadline, Priority};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Map, Value};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// What the caller wants done.
 pub struct Call {
@@ -33,7 +33,7 @@ pub struct Call {
     pub priority: Option<Priority>,
     /// Span, counters, identity.
     pub progress: Arc<Progress>,
-    /// How many ladders this call is inside of.
+    /// How many ladders and fan-outs this call is inside of.
     pub depth: u8,
 }
 
@@ -88,6 +88,8 @@ impl InputBody {
 /// all of it, so that it can be a task of its own.
 pub(super) struct Fetch {
     pub(super) services: Arc<Services>,
+    /// Where a fan-out finds its branches.
+    pub(super) generation: Arc<Generation>,
     pub(super) integration: Arc<LiveIntegration>,
     pub(super) operation: Arc<LiveOperation>,
     pub(super) input: Input,
@@ -98,8 +100,11 @@ pub(super) struct Fetch {
     /// The caller's `Bascule-Timeout`: when that passes, the provider is not to blame.
     pub(super) cap: Deadline,
     pub(super) skip: SkipSet,
-    pub(super) priority: Priority,
+    /// The caller's own.
+    pub(super) priority: Option<Priority>,
     pub(super) progress: Arc<Progress>,
+    /// How many ladders and fan-outs the call is inside of.
+    pub(super) depth: u8,
     /// Where to store the answer; set when it goes through the cache.
     pub(super) store_as: Option<Key>,
 }
@@ -112,6 +117,13 @@ pub(super) fn is_safe(policy: &Policy, input: &Input, method: &Method, keyed: bo
             matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
                 || (policy.idempotency.is_some() && keyed)
         }
+    }
+}
+
+impl Fetch {
+    /// How much the call matters beside others: the caller's word, else the operation's.
+    pub(super) fn priority(&self) -> Priority {
+        self.priority.unwrap_or(self.operation.policy.priority)
     }
 }
 
@@ -170,20 +182,49 @@ impl Call {
                 body: std::mem::replace(&mut request.body, InputBody::empty()),
             }),
         };
-        let own = Deadline::after(self.services.now(), self.operation.policy.timeouts.whole);
+        let whole = self.operation.policy.timeouts.whole;
+        let own = Deadline::after(self.services.now(), whole);
         Fetch {
             services: Arc::clone(&self.services),
+            generation: Arc::clone(&self.generation),
             integration: Arc::clone(&self.integration),
             operation: Arc::clone(&self.operation),
             input,
             forwarded: self.forwarded.clone(),
             idempotency_key: self.idempotency_key.clone(),
             deadline: if store_as.is_some() { own } else { own.earlier(self.cap) },
-            cap: if store_as.is_some() { Deadline::none() } else { self.cap },
+            cap: if store_as.is_some() || fits(self.cap, own, whole) { Deadline::none() } else { self.cap },
             skip: self.skip,
-            priority: self.priority.unwrap_or(self.operation.policy.priority),
+            priority: self.priority,
             progress: Arc::clone(&self.progress),
+            depth: self.depth,
             store_as,
         }
+    }
+}
+
+/// Whether a caller leaves a call nearly all of its own time: then what times out is the provider, even if the caller's
+/// time began, and is over, a little earlier. So it is with a fan-out's branch that has the same `timeout`.
+fn fits(cap: Deadline, own: Deadline, whole: Duration) -> bool {
+    match (cap.instant(), own.instant()) {
+        (Some(cap), Some(own)) => own.saturating_duration_since(cap) <= whole / 10,
+        _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    #[test]
+    fn a_caller_with_nearly_as_much_time_as_the_call_is_not_impatient() {
+        let (now, whole) = (Instant::now(), Duration::from_secs(10));
+        let own = Deadline::after(now, whole);
+        let after = |seconds| Deadline::after(now, Duration::from_secs(seconds));
+        assert!(
+            fits(after(9), own, whole) && fits(after(20), own, whole) && fits(Deadline::none(), own, whole)
+        );
+        assert!(!fits(after(8), own, whole));
     }
 }

@@ -116,6 +116,13 @@ impl Failure {
         Self::caused(problem, Cause::Timeout, plugin::Cause::Timeout)
     }
 
+    /// A fan-out without any success; `cause` is one of its branches'.
+    pub(super) fn no_data(problem: Problem, cause: Option<Cause>) -> Box<Self> {
+        let mut failure = Self::plain(problem);
+        failure.cause = cause;
+        failure
+    }
+
     /// A failed exchange. What the caller reads names no address; the log has the details.
     pub(super) fn send(error: &SendError) -> Box<Self> {
         let (code, detail, mapper_cause) = match error.kind {

@@ -18,9 +18,9 @@ use http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE};
 use serde_json::{Map, Value};
 use std::{sync::Arc, time::SystemTime};
 
-/// Ladders do not nest deeper; cycles are refused when the configuration is loaded, this is the bound
+/// Ladders and fan-outs do not nest deeper; cycles are refused when the configuration is loaded, this is the bound
 /// that holds whatever was loaded.
-const DEPTH_MAX: u8 = 3;
+pub(super) const DEPTH_MAX: u8 = 3;
 
 /// Walks the ladder; ends with the first rung that answers, or with the failure.
 pub(super) async fn descend(mut call: Call, failure: Failure) -> Ended {
@@ -40,11 +40,16 @@ pub(super) async fn descend(mut call: Call, failure: Failure) -> Ended {
                     KeyValue::new(attributes::span::CAUSE, cause.as_str()),
                 ]
             });
-            return Ended { result: Ok(answer), failure: Some(failure.error_type), rung: Some(name) };
+            return Ended {
+                result: Ok(answer),
+                failure: Some(failure.error_type),
+                cause: failure.cause,
+                rung: Some(name),
+            };
         }
     }
-    let error_type = failure.error_type;
-    Ended { result: settle(&call, failure).await, failure: Some(error_type), rung: None }
+    let (error_type, cause) = (failure.error_type, failure.cause);
+    Ended { result: settle(&call, failure).await, failure: Some(error_type), cause, rung: None }
 }
 
 async fn try_rung(call: &mut Call, rung: &Rung, cause: Cause) -> Option<(&'static str, Answer)> {
@@ -113,7 +118,7 @@ async fn try_rung(call: &mut Call, rung: &Rung, cause: Cause) -> Option<(&'stati
 }
 
 /// Placeholders in the texts of `params` take the call's own parameters; one that is absent is left out.
-fn fill(template: &Map<String, Value>, own: &Map<String, Value>) -> Map<String, Value> {
+pub(super) fn fill(template: &Map<String, Value>, own: &Map<String, Value>) -> Map<String, Value> {
     let fill_one = |value: &Value| match value {
         Value::String(text) => {
             let Ok(template) = TextTemplate::parse(text) else { return Some(value.clone()) };

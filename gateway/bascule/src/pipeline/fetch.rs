@@ -5,6 +5,7 @@ use super::{
     admit::{Admitted, admit},
     attempts,
     call::Fetch,
+    fan_out,
     mapping::{Mapped, map_request},
     request::draft,
     respond::{guard, map_response},
@@ -15,6 +16,9 @@ use std::time::Instant;
 
 /// Gets an answer. Every exit settles the breaker permit exactly once; dropping the future gives it back.
 pub(super) async fn fetch(mut fetch: Fetch) -> Result<Reply, Box<Failure>> {
+    if let Some(branches) = fan_out::branches(&fetch.operation) {
+        return fan_out::run(&fetch, &branches).await;
+    }
     let admitted = admit(&fetch).await?;
     let draft = draft(&mut fetch)?;
     let (outbound, carry) = match map_request(&fetch, draft).await? {

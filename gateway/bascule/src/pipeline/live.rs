@@ -4,13 +4,13 @@
 //! Built by `app` from a configuration; a reload builds new ones and hands over the state of
 //! integrations that did not change.
 
-use super::{Failure, Landing, Phases, Reply};
+use super::{Failure, Landing, Phases, Reply, SharedBreaker};
 use crate::{
     config::{
         self, CacheRule, Config, ErrorMapping, FallbackCauses, HeaderSetting, Idempotency, RetrySettings,
         Rung, Timeouts,
     },
-    model::{IntegrationName, OperationName},
+    model::{BreakerName, IntegrationName, OperationName},
     telemetry::{IntegrationMetrics, OperationMetrics, Telemetry},
     upstream::{Client, Endpoint, TokenCell},
 };
@@ -54,6 +54,8 @@ pub struct Generation {
     pub config: Arc<Config>,
     /// Integrations by name.
     pub integrations: HashMap<IntegrationName, Arc<LiveIntegration>>,
+    /// Shared breakers by name.
+    pub breakers: BTreeMap<BreakerName, Arc<SharedBreaker>>,
 }
 
 impl Services {
@@ -72,7 +74,7 @@ impl Services {
 pub struct LiveIntegration {
     /// Its settings.
     pub settings: Arc<config::Integration>,
-    /// Its breaker; operations may have their own.
+    /// Its breaker, which may be a shared one; operations may have others.
     pub breaker: Arc<Breaker>,
     /// Its request budget, and what the provider says about it.
     pub limiter: Arc<RateLimiter>,
@@ -116,7 +118,7 @@ pub struct LiveOperation {
     pub policy: Policy,
     /// The breaker that admits it.
     pub breaker: Arc<Breaker>,
-    /// Where that breaker's failures are counted: its own series when it is the operation's own.
+    /// Where that breaker's failures are counted: its own series when it is the operation's own, or a shared one.
     pub breaker_metrics: Arc<IntegrationMetrics>,
     /// A budget of its own, beside the integration's.
     pub limiter: Option<(Arc<RateLimiter>, Duration)>,

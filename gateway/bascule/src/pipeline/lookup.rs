@@ -1,6 +1,8 @@
 //! Stage 2: the cache, and one fetch per key for all who miss it.
 
-use super::{Call, Failure, Landing, Looked, Progress, Reply, call::Fetch, fetch::fetch, reply::from_entry};
+use super::{
+    Call, Failure, Landing, Looked, Progress, Reply, call::Fetch, fan_out, fetch::fetch, reply::from_entry,
+};
 use crate::{
     config::CacheRule,
     model::{Answer, CacheStatus, CallPhase, Cause, Code, Payload, Problem, Source, TimeoutKind},
@@ -30,6 +32,9 @@ pub(super) fn key(call: &Call) -> Option<Key> {
     }
     for plugin in call.operation.phases.digests() {
         key = key.field("plugin", plugin.as_bytes());
+    }
+    if let Some(branches) = fan_out::branches(&call.operation) {
+        key = fan_out::fields(key, &call.generation, &branches, 0);
     }
     Some(key.finish())
 }
@@ -199,11 +204,13 @@ async fn shared(work: Fetch, key: Key) -> Fetched<Landing, Result<Reply, Box<Fai
             let mut stored = false;
             if let Payload::Full(body) = &reply.body
                 && reply.status.is_success()
+                && !fan_out::is_partial(&operation, &reply.headers)
                 && reply.source == Source::Upstream
             {
                 stored = store(reply.status, &reply.headers, body, rule.ttl, &rule);
             }
-            let private = reply.headers.contains_key(SET_COOKIE);
+            let private =
+                reply.headers.contains_key(SET_COOKIE) || fan_out::is_private(&operation, &reply.headers);
             if private {
                 return Fetched::Private(Ok(reply));
             }

@@ -1,6 +1,6 @@
 //! Keys of `bascule.toml`.
 
-use super::{Key, Kind, SHARE, Table, key, later, limits::PRIORITIES};
+use super::{Key, Kind, SHARE, Table, key, later, limits::PRIORITIES, policies::BREAKER};
 
 /// `bascule.toml`.
 pub(crate) static GATEWAY: Table = Table {
@@ -13,7 +13,12 @@ pub(crate) static GATEWAY: Table = Table {
         key("telemetry", Kind::Table(&TELEMETRY), "Traces, metrics and logs."),
         key("cache", Kind::Table(&STORE), "The response store that all integrations share."),
         key("journal", Kind::Table(&JOURNAL), "A record of every call, in files. Absent: none."),
-        later("breakers", "give each integration its own [circuit_breaker]"),
+        key(
+            "breakers",
+            Kind::Map(&Kind::Table(&BREAKER)),
+            "Circuits to share, by name: integrations and operations that say `circuit_breaker = \"NAME\"` use the same \
+             one. NAME is a letter and up to 63 letters, digits, `_` or `-`.",
+        ),
     ],
 };
 

@@ -1,6 +1,6 @@
 //! Keys of an operation.
 
-use super::{COUNT, Kind, Table, key, later, limits::*, policies::*};
+use super::{COUNT, Kind, Table, fan_out::FAN_OUT, key, later, limits::*, policies::*};
 
 pub(super) static OPERATION: Table = Table {
     name: "operation",
@@ -19,16 +19,11 @@ pub(super) static OPERATION: Table = Table {
             "path",
             Kind::Pattern("^/|\\$\\{"),
             "Path below `base_url`. `{name}` is one segment, percent-encoded entirely; `{name...}`, only at the end, \
-             keeps `/`. Placeholders are required parameters even if undeclared.",
-        )
-        .required(),
+             keeps `/`. Placeholders are required parameters even if undeclared. Required, unless there is `fan_out`.",
+        ),
         key(
             "query",
-            Kind::Map(&Kind::AnyOf(&[
-                Kind::Text,
-                Kind::Integer { min: 0, max: u64::MAX },
-                Kind::Boolean,
-            ])),
+            Kind::Map(&Kind::AnyOf(&[Kind::Text, Kind::Integer { min: 0, max: u64::MAX }, Kind::Boolean])),
             "Query entries, `name = \"text with {placeholders}\"`. One whose optional parameter is absent is left out.",
         ),
         key(
@@ -39,7 +34,8 @@ pub(super) static OPERATION: Table = Table {
         key(
             "params",
             Kind::Map(&Kind::Table(&PARAMETER)),
-            "Parameters. Those that path, query and headers do not use form the body.",
+            "Parameters. Those that path, query and headers do not use form the body; of a fan-out: what its branches \
+             get.",
         ),
         key(
             "body",
@@ -53,14 +49,22 @@ pub(super) static OPERATION: Table = Table {
         READ_TIMEOUT,
         WRITE_TIMEOUT,
         BODY_TIMEOUT,
-        key("retry", Kind::Table(&OPERATION_RETRY), "Retry rule of its own; only on operations that are safe to retry."),
+        key(
+            "retry",
+            Kind::Table(&OPERATION_RETRY),
+            "Retry rule of its own; only on operations that are safe to retry.",
+        ),
         key(
             "retry_safe",
             Kind::Boolean,
             "Whether sending it twice does no harm. Absent: true for GET, HEAD, OPTIONS, PUT, DELETE and with \
              `idempotency`.",
         ),
-        key("circuit_breaker", CIRCUIT_BREAKER, "A breaker of its own. Absent: the integration's."),
+        key(
+            "circuit_breaker",
+            CIRCUIT_BREAKER,
+            "A breaker of its own, or the name of a shared one. Absent: the integration's.",
+        ),
         key("rate_limit", Kind::Table(&RATE_LIMIT), "A budget of its own, beside the integration's."),
         key("cost", COUNT, "Tokens that each attempt takes from the rate limits.").or("1"),
         PRIORITY,
@@ -79,7 +83,7 @@ pub(super) static OPERATION: Table = Table {
         IDEMPOTENCY,
         ERRORS,
         FORWARD_HEADERS,
-        later("fan_out", "make the calls one by one"),
+        FAN_OUT,
         later("batching", "make the calls one by one"),
         later("signature", "use a signer plugin: [[plugins]]"),
         later("dead_letter", "keep what failed on the caller's side"),

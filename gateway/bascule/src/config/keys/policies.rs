@@ -60,7 +60,7 @@ pub(super) const ERRORS: Key = key(
      An operation's entries are laid over the integration's.",
 );
 pub(super) const CIRCUIT_BREAKER: Kind =
-    Kind::AnyOf(&[Kind::Table(&BREAKER), Kind::Choice { now: &[], later: &["NAME"] }]);
+    Kind::AnyOf(&[Kind::Table(&BREAKER), Kind::Pattern("^[A-Za-z][A-Za-z0-9_-]{0,63}$|\\$\\{")]);
 
 const LAST_GOOD: Kind = Kind::Choice { now: &["cache"], later: &[] };
 static LADDER: [Kind; 2] = [LAST_GOOD, Kind::List(&RUNGS)];
@@ -211,11 +211,12 @@ static PRESETS: [&str; Preset::ALL.len()] = {
     names
 };
 
-static BREAKER: Table = Table {
+pub(super) static BREAKER: Table = Table {
     name: "circuit_breaker",
     title: "[circuit_breaker]",
     about: "Refuses calls while the provider is down. Counts calls, not attempts. On an operation: a breaker of its \
-            own; what it does not set is the integration's. Absent: these defaults.",
+            own; what it does not set is the integration's. As `[breakers.NAME]` of `bascule.toml`: one to share. \
+            Absent: these defaults.",
     keys: &[
         key(
             "preset",
@@ -251,6 +252,11 @@ static BREAKER: Table = Table {
         key("half_open_probes", COUNT, "Probes at a time while half-open.").or("1"),
         key("half_open_successes", COUNT, "Successes in a row that close it again; any failure reopens it.")
             .or("3"),
+        key(
+            "half_open_timeout",
+            Kind::Duration,
+            "Longest time in half-open; after it the circuit opens again, as if a probe had failed. Absent: no limit.",
+        ),
         key(
             "reopen",
             Kind::Table(&REOPEN),

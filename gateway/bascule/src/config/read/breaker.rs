@@ -1,12 +1,16 @@
-//! `[circuit_breaker]` of integrations and operations.
+//! `[circuit_breaker]` of integrations and operations, and `[breakers.NAME]`, which they may name instead.
 
 use super::policies::at_least_one;
-use crate::config::{
-    keys::Kind,
-    reader::{Field, Reader, not_in_this_version},
+use crate::{
+    config::{
+        keys::Kind,
+        reader::{Field, Reader},
+        suggest::did_you_mean,
+    },
+    model::BreakerName,
 };
 use bascule_resilience::{AfterReopen, BreakerConfig, Mode, Preset, Reopen, SlowCall, Trip};
-use std::{num::NonZeroU32, time::Duration};
+use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 /// Calls before a rate is looked at, when nothing is said.
 const MIN_CALLS: u32 = 20;
@@ -14,15 +18,71 @@ const MIN_CALLS: u32 = 20;
 const SLOW_CALL_RATE: f64 = 0.8;
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Reads a breaker; what it does not set is `base`'s, or the preset's if it names one.
-pub(crate) fn breaker(field: &Field<'_, '_>, base: &BreakerConfig) -> BreakerConfig {
-    if field.is_string() {
-        field.problem(
-            not_in_this_version("circuit_breaker = \"NAME\""),
-            "write the breaker here: circuit_breaker = { failures = 5 }, or { preset = \"external-api\" }",
-        );
-        return base.clone();
+/// The breakers of `bascule.toml`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SharedBreakers {
+    /// By name.
+    pub(crate) declared: BTreeMap<BreakerName, BreakerConfig>,
+    /// Whether some may be missing, because the file could not be read whole.
+    pub(crate) unread: bool,
+}
+
+/// The breaker that a `circuit_breaker` asks for.
+pub(crate) struct Chosen {
+    /// Its settings.
+    pub(crate) config: BreakerConfig,
+    /// Its name when it is a shared one.
+    pub(crate) shared: Option<BreakerName>,
+}
+
+/// Reads `[breakers]`.
+pub(crate) fn shared_breakers(field: &Field<'_, '_>) -> BTreeMap<BreakerName, BreakerConfig> {
+    let mut declared = BTreeMap::new();
+    for (name, value) in field.entries().unwrap_or_default() {
+        let config = own(&value, &BreakerConfig::default());
+        match BreakerName::new(&name) {
+            Ok(name) => drop(declared.insert(name, config)),
+            Err(error) => {
+                value.ctx.problem(&value.path, &value.key_span, error.to_string(), "rename the breaker");
+            }
+        }
     }
+    declared
+}
+
+/// Reads `circuit_breaker`: the name of a shared one, or a breaker that takes over from `base` what it does not set.
+pub(crate) fn breaker(field: &Field<'_, '_>, base: &BreakerConfig, shared: &SharedBreakers) -> Chosen {
+    if field.is_string() {
+        let found = named(field, shared);
+        let config = found.as_ref().and_then(|name| shared.declared.get(name)).unwrap_or(base);
+        return Chosen { config: config.clone(), shared: found };
+    }
+    Chosen { config: own(field, base), shared: None }
+}
+
+fn named(field: &Field<'_, '_>, shared: &SharedBreakers) -> Option<BreakerName> {
+    let text = field.text()?;
+    let found = shared.declared.get_key_value(text.value()).map(|(name, _)| name.clone());
+    if found.is_none() && !shared.unread {
+        let names: Vec<&str> = shared.declared.keys().map(BreakerName::as_str).collect();
+        let help = match (Preset::named(text.value()), did_you_mean(text.value(), names.iter().copied())) {
+            (Some(preset), _) => {
+                format!("for the preset write circuit_breaker = {{ preset = \"{}\" }}", preset.name())
+            }
+            (None, Some(meant)) => format!("{meant} bascule.toml declares: {}", names.join(", ")),
+            (None, None) if names.is_empty() => {
+                "declare it in bascule.toml: [breakers.NAME]; or write the breaker here: { failures = 5 }"
+                    .to_owned()
+            }
+            (None, None) => format!("bascule.toml declares: {}", names.join(", ")),
+        };
+        field.problem(format!("there is no breaker `{}`", text.written()), help);
+    }
+    found
+}
+
+/// Reads a breaker's table; what it does not set is `base`'s, or the preset's if it names one.
+fn own(field: &Field<'_, '_>, base: &BreakerConfig) -> BreakerConfig {
     let field = field.as_kind(|kind| matches!(kind, Kind::Table(_)));
     let Some(table) = field.table() else { return base.clone() };
     let preset = table.field("preset").and_then(|field| field.choice()).and_then(Preset::named);
@@ -42,6 +102,8 @@ pub(crate) fn breaker(field: &Field<'_, '_>, base: &BreakerConfig) -> BreakerCon
     let count = |name| table.field(name).and_then(|field| field.count());
     config.half_open_probes = count("half_open_probes").unwrap_or(config.half_open_probes);
     config.half_open_successes = count("half_open_successes").unwrap_or(config.half_open_successes);
+    let half_open = table.field("half_open_timeout").and_then(|field| field.duration());
+    config.max_half_open = half_open.or(config.max_half_open);
     if let Some(field) = table.field("reopen") {
         config.reopen = reopen(&field, config.reset_after);
     }

@@ -16,9 +16,11 @@ use http::StatusCode;
 /// Most rungs of a ladder: bounds what one failed call may set off.
 const LADDER_MAX: usize = 8;
 
-/// A rung that names an operation, with its place.
+/// A rung of a ladder, or a branch of a fan-out, that names an operation, with its place.
 #[derive(Clone, Debug)]
 pub(crate) struct RungPlace {
+    /// Which of the two it is.
+    pub(crate) link: Link,
     /// Where it stands.
     pub(crate) origin: Origin,
     /// The integration whose ladder it is in.
@@ -31,6 +33,20 @@ pub(crate) struct RungPlace {
     pub(crate) operation: OperationName,
     /// The parameters that it gives; none: the call's own.
     pub(crate) params: Option<Vec<String>>,
+}
+
+/// How one operation leads to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Link {
+    /// By its fallback ladder.
+    Rung,
+    /// As a branch of a fan-out.
+    Branch {
+        /// Whether the branch writes its own parameters; else it gets the fan-out's.
+        own: bool,
+        /// Those of the parameters that it gets which have a value on every call.
+        certain: Vec<String>,
+    },
 }
 
 /// A ladder as it was read.
@@ -117,20 +133,9 @@ fn operation_rung(
 ) -> Option<(Rung, RungPlace)> {
     let params = table.field("params").and_then(|field| field.template_table());
     let field = table.field("operation")?;
-    let text = field.text()?;
-    let (integration, operation) = match text.value().split_once('.') {
-        Some((integration, operation)) => (IntegrationName::new(integration), operation),
-        None => (Ok(owner.clone()), text.value()),
-    };
-    let named = integration.and_then(|integration| Ok((integration, OperationName::new(operation)?)));
-    let (integration, operation) = match named {
-        Ok(names) => names,
-        Err(error) => {
-            field.problem(error.to_string(), "write \"integration.operation\" or \"operation\"");
-            return None;
-        }
-    };
+    let (integration, operation) = target(&field, owner)?;
     let place = RungPlace {
+        link: Link::Rung,
         origin: field.ctx.origin(&field.path, &field.span),
         owner: owner.clone(),
         owner_operation: owner_operation.cloned(),
@@ -139,6 +144,24 @@ fn operation_rung(
         params: params.as_ref().map(|params| params.keys().cloned().collect()),
     };
     Some((Rung::Operation { integration, operation, params }, place))
+}
+
+/// The operation that `integration.operation`, or `operation` of the same integration, names.
+pub(crate) fn target(
+    field: &Field<'_, '_>,
+    owner: &IntegrationName,
+) -> Option<(IntegrationName, OperationName)> {
+    let text = field.text()?;
+    let (integration, operation) = match text.value().split_once('.') {
+        Some((integration, operation)) => (IntegrationName::new(integration), operation),
+        None => (Ok(owner.clone()), text.value()),
+    };
+    let named = integration.and_then(|integration| Ok((integration, OperationName::new(operation)?)));
+    named
+        .map_err(|error| {
+            field.problem(error.to_string(), "write \"integration.operation\" or \"operation\"");
+        })
+        .ok()
 }
 
 fn default_rung(table: &Reader<'_, '_>) -> Option<Rung> {

@@ -1,5 +1,6 @@
 //! `bascule.toml`.
 
+use super::breaker::{SharedBreakers, shared_breakers};
 use crate::{
     config::{
         reader::{Field, Reader},
@@ -31,6 +32,8 @@ pub(crate) struct Gateway {
     pub(crate) cache: CacheSettings,
     /// `[journal]`.
     pub(crate) journal: Option<JournalSettings>,
+    /// `[breakers]`.
+    pub(crate) breakers: SharedBreakers,
 }
 
 impl Default for Gateway {
@@ -56,6 +59,7 @@ impl Default for Gateway {
             },
             cache: CacheSettings { max_size: 64 * MIB, max_entry: MIB },
             journal: None,
+            breakers: SharedBreakers::default(),
         }
     }
 }
@@ -80,6 +84,10 @@ pub(crate) fn gateway(top: Reader<'_, '_>) -> Gateway {
         store(&mut gateway.cache, table);
     }
     gateway.journal = top.field("journal").and_then(|field| field.table()).and_then(super::journal::journal);
+    if let Some(field) = top.field("breakers") {
+        gateway.breakers.declared = shared_breakers(&field);
+    }
+    gateway.breakers.unread = top.ctx.broken;
     let (server, admin) = (gateway.server.listen, gateway.admin.listen);
     if server == admin && server.port() != 0 {
         top.problem(

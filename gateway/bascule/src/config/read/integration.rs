@@ -3,7 +3,7 @@
 use super::{
     auth::auth,
     base_url::{Base as BaseOfUrl, base_url},
-    breaker::breaker,
+    breaker::{Chosen, SharedBreakers, breaker},
     cache::{CacheBase, cache},
     fallback::{Ladder, RungPlace, fallback, fallback_on},
     headers::{Values, forwarded, headers},
@@ -16,7 +16,7 @@ use super::{
 use crate::{
     config::{
         reader::{Field, Reader},
-        settings::{Auth, FallbackCauses, Integration, Operation, Rung},
+        settings::{Auth, FallbackCauses, Integration, Operation, PluginSettings, Rung},
     },
     model::{IntegrationName, OperationName},
 };
@@ -37,6 +37,7 @@ pub(crate) fn integration(
     name: &IntegrationName,
     operations: &[String],
     digest: [u8; 32],
+    shared_breakers: &SharedBreakers,
 ) -> IntegrationFile {
     // The keys of other types are not known: one clear problem is better than thirty.
     if let Some(field) = top.field("type")
@@ -58,6 +59,11 @@ pub(crate) fn integration(
     let rungs: Arc<[Rung]> = rungs.into();
     let cache_base = top.field("cache").map_or_else(CacheBase::default, |field| cache(&field));
     let rate_limit = top.field("rate_limit").and_then(|field| rate_limit(&field));
+    let default = BreakerConfig::default();
+    let Chosen { config: breaker, shared: shared_breaker } = match top.field("circuit_breaker") {
+        Some(field) => breaker(&field, &default, shared_breakers),
+        None => Chosen { config: default, shared: None },
+    };
     let base = Base {
         integration: name,
         operations,
@@ -65,9 +71,8 @@ pub(crate) fn integration(
         headers: top.field("headers").map(|field| headers(&field, Values::Literals)).unwrap_or_default(),
         timeouts: timeouts(&top, default_timeouts()),
         retry: top.field("retry").map_or_else(default_retry, |field| retry(&field)),
-        breaker: top
-            .field("circuit_breaker")
-            .map_or_else(BreakerConfig::default, |field| breaker(&field, &BreakerConfig::default())),
+        breaker,
+        shared_breakers,
         cache: cache_base,
         fallback: Arc::clone(&rungs),
         fallback_on: top.field("fallback_on").map_or_else(FallbackCauses::all, |field| fallback_on(&field)),
@@ -84,6 +89,7 @@ pub(crate) fn integration(
     let declared = top.field("operations");
     let built = declared.map(|field| self::operations(&field, &base, &mut rung_places)).unwrap_or_default();
     check(&top, &base, &built, proxy);
+    fan_outs_take_no_plugins(&top, &built, &plugins);
     let file = top.ctx.source.path.clone();
     let (ctx, span) = (top.ctx, top.span.clone());
     top.finish();
@@ -106,6 +112,7 @@ pub(crate) fn integration(
         auth,
         retry: base.retry,
         breaker: base.breaker,
+        shared_breaker,
         rate_limit: base.rate_limit,
         concurrency,
         priority: base.priority,
@@ -160,6 +167,20 @@ fn operations(
         }
     }
     built
+}
+
+/// Plugins work in the branches; one that names the fan-out itself would never run.
+fn fan_outs_take_no_plugins(
+    top: &Reader<'_, '_>,
+    operations: &BTreeMap<OperationName, Arc<Operation>>,
+    plugins: &[PluginSettings],
+) {
+    for name in plugins.iter().flat_map(|plugin| plugin.operations.iter().flatten()) {
+        if operations.get(name).is_some_and(|operation| operation.fan_out.is_some()) {
+            let message = format!("`{name}` is a fan-out, and plugins do not run for those");
+            top.problem("plugins", message, "name the operations that are its branches");
+        }
+    }
 }
 
 /// Doubts about the file as a whole.

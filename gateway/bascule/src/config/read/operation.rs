@@ -1,9 +1,10 @@
 //! `[operations.NAME]`.
 
 use super::{
-    breaker::breaker,
+    breaker::{SharedBreakers, breaker},
     cache::{CacheBase, Surroundings, operation_cache},
     fallback::{RungPlace, fallback, fallback_on},
+    fan_out::fan_out,
     headers::{Values, forwarded, headers, laid_over},
     limits::{cost, operation_hedge, priority, rate_limit},
     params::{compile, params},
@@ -23,7 +24,7 @@ use crate::{
 };
 use bascule_resilience::{BreakerConfig, HedgeConfig, Priority};
 use http::{HeaderName, Method};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// What operations take over from their integration.
@@ -36,6 +37,7 @@ pub(crate) struct Base<'a> {
     pub(crate) timeouts: Timeouts,
     pub(crate) retry: RetrySettings,
     pub(crate) breaker: BreakerConfig,
+    pub(crate) shared_breakers: &'a SharedBreakers,
     pub(crate) cache: CacheBase,
     pub(crate) fallback: Arc<[Rung]>,
     pub(crate) fallback_on: FallbackCauses,
@@ -55,6 +57,9 @@ pub(crate) fn operation(
     places: &mut Vec<RungPlace>,
 ) -> Option<Operation> {
     let table = field.table()?;
+    if let Some(branches) = table.field("fan_out") {
+        return fan_out(table, &branches, name, base, places);
+    }
     let description = table.field("description").and_then(|field| field.string()).unwrap_or_default();
     let method = method(&table);
     let path = table.required("path", "write path = \"/…\"").and_then(|field| path(&field));
@@ -75,15 +80,7 @@ pub(crate) fn operation(
     let idempotency =
         table.field("idempotency").and_then(|field| idempotency(&field)).or_else(|| base.idempotency.clone());
     let (retry_safe, safe_by_key, retry) = retry(&table, &method, idempotency.is_some(), base);
-    let ladder = table.field("fallback").map(|field| fallback(&field, base.integration, Some(name)));
-    let ladder_is_own = ladder.is_some();
-    let rungs: Arc<[Rung]> = match ladder {
-        Some(ladder) => {
-            places.extend(ladder.places);
-            ladder.rungs.into()
-        }
-        None => Arc::clone(&base.fallback),
-    };
+    let rungs = rungs(&table, name, base, places);
     let around = Surroundings {
         cacheable: matches!(method, Method::GET | Method::HEAD),
         ladder: &rungs,
@@ -91,10 +88,11 @@ pub(crate) fn operation(
         operations: base.operations,
     };
     let cache = operation_cache(table.field("cache"), around);
-    if ladder_is_own {
-        check_ladder(&table, &rungs, cache.rule.is_some(), &names);
-    }
-    let breaker = table.field("circuit_breaker").map(|field| breaker(&field, &base.breaker));
+    check_ladder(&table, &rungs, cache.rule.is_some(), &names);
+    let breaker =
+        table.field("circuit_breaker").map(|field| breaker(&field, &base.breaker, base.shared_breakers));
+    let (breaker, shared_breaker) =
+        breaker.map_or((None, None), |chosen| (Some(chosen.config), chosen.shared));
     let rate_limit = table.field("rate_limit").and_then(|field| rate_limit(&field));
     let cost = cost(&table, [base.rate_limit.as_ref(), rate_limit.as_ref()]);
     let priority = priority(&table).unwrap_or(base.priority);
@@ -130,6 +128,7 @@ pub(crate) fn operation(
         retry_safe,
         safe_by_key,
         breaker,
+        shared_breaker,
         rate_limit,
         cost,
         priority,
@@ -141,7 +140,25 @@ pub(crate) fn operation(
         idempotency,
         errors,
         forward_headers,
+        fan_out: None,
     })
+}
+
+/// The operation's own ladder, or its integration's.
+pub(super) fn rungs(
+    table: &Reader<'_, '_>,
+    name: &OperationName,
+    base: &Base<'_>,
+    places: &mut Vec<RungPlace>,
+) -> Arc<[Rung]> {
+    match table.field("fallback") {
+        Some(field) => {
+            let ladder = fallback(&field, base.integration, Some(name));
+            places.extend(ladder.places);
+            ladder.rungs.into()
+        }
+        None => Arc::clone(&base.fallback),
+    }
 }
 
 fn method(table: &Reader<'_, '_>) -> Method {
@@ -241,7 +258,10 @@ fn retry(
 }
 
 /// Looks at what a ladder of the operation's own supposes.
-fn check_ladder(table: &Reader<'_, '_>, rungs: &[Rung], cached: bool, names: &[String]) {
+pub(super) fn check_ladder(table: &Reader<'_, '_>, rungs: &[Rung], cached: bool, names: &[String]) {
+    if !table.has("fallback") {
+        return;
+    }
     if !cached && rungs.iter().any(|rung| matches!(rung, Rung::Cache)) {
         table.warn(
             "fallback",
@@ -251,16 +271,27 @@ fn check_ladder(table: &Reader<'_, '_>, rungs: &[Rung], cached: bool, names: &[S
     }
     for rung in rungs {
         let Rung::Operation { params: Some(params), .. } = rung else { continue };
-        let mut asked = Vec::new();
-        params.values().for_each(|value| placeholders(value, &mut asked));
-        for name in asked.iter().filter(|name| !names.contains(name)) {
-            let help = format!("declare it: params.{name} = {{ type = \"string\" }}");
-            table.problem("fallback", format!("`{name}` is not a declared parameter"), help);
-        }
+        check_placeholders(table, "fallback", params, names);
     }
 }
 
-fn placeholders(value: &Value, names: &mut Vec<String>) {
+/// Notes placeholders that name no declared parameter.
+pub(super) fn check_placeholders(
+    table: &Reader<'_, '_>,
+    key: &str,
+    params: &Map<String, Value>,
+    names: &[String],
+) {
+    let mut asked = Vec::new();
+    params.values().for_each(|value| placeholders(value, &mut asked));
+    for name in asked.iter().filter(|name| !names.contains(name)) {
+        let help = format!("declare it: params.{name} = {{ type = \"string\" }}");
+        table.problem(key, format!("`{name}` is not a declared parameter"), help);
+    }
+}
+
+/// The parameters that the texts of a value ask for.
+pub(super) fn placeholders(value: &Value, names: &mut Vec<String>) {
     match value {
         Value::String(text) => {
             let template = TextTemplate::parse(text).ok();

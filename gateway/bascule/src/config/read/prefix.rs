@@ -124,6 +124,7 @@ fn build(variables: &mut Variables<'_>, name: IntegrationName, digest: [u8; 32])
         auth: auth(variables, base.user_info),
         retry,
         breaker,
+        shared_breaker: None,
         rate_limit: None,
         concurrency: concurrency(None),
         priority: Priority::default(),

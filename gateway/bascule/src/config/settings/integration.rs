@@ -1,7 +1,7 @@
 //! Settings of one integration: a file `integrations/NAME.toml`.
 
 use super::{CacheRule, ErrorMapping, Idempotency, Operation, RetrySettings, TextTemplate};
-use crate::model::{Cause, IntegrationName, OperationName, Secret};
+use crate::model::{BreakerName, Cause, IntegrationName, OperationName, Secret};
 use bascule_resilience::{BreakerConfig, BulkheadConfig, HedgeConfig, Priority, RateLimiterConfig};
 use http::HeaderName;
 use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
@@ -35,8 +35,10 @@ pub struct Integration {
     pub auth: Auth,
     /// Retry rule of safe calls through `/proxy`.
     pub retry: RetrySettings,
-    /// The integration's breaker.
+    /// The integration's breaker; the declared settings when it is a shared one.
     pub breaker: BreakerConfig,
+    /// The breaker of `bascule.toml` that it uses; none: one of its own.
+    pub shared_breaker: Option<BreakerName>,
     /// The integration's own budget; none: unlimited until the provider says otherwise.
     pub rate_limit: Option<RateLimit>,
     /// Calls at a time.

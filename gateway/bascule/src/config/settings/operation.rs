@@ -1,7 +1,7 @@
 //! Settings of one operation, its integration's defaults filled in.
 
-use super::{FallbackCauses, HeaderSetting, PathTemplate, RateLimit, Rung, TextTemplate, Timeouts};
-use crate::model::OperationName;
+use super::{Branch, FallbackCauses, HeaderSetting, PathTemplate, RateLimit, Rung, TextTemplate, Timeouts};
+use crate::model::{BreakerName, OperationName};
 use bascule_resilience::{BreakerConfig, BudgetConfig, HedgeConfig, Priority, RetryPolicy};
 use http::{HeaderName, Method, StatusCode};
 use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
@@ -13,9 +13,9 @@ pub struct Operation {
     pub name: OperationName,
     /// For people.
     pub description: String,
-    /// HTTP method upstream.
+    /// HTTP method upstream; of a fan-out, GET when all its branches are safe (GET, HEAD, OPTIONS), else POST.
     pub method: Method,
-    /// Path below the base URL.
+    /// Path below the base URL; of a fan-out, `/`, which nothing uses.
     pub path: PathTemplate,
     /// Query entries in file order.
     pub query: Vec<QueryEntry>,
@@ -35,8 +35,10 @@ pub struct Operation {
     pub retry_safe: bool,
     /// Whether it is safe only because of an idempotency key: then a call without one is not.
     pub safe_by_key: bool,
-    /// A breaker of its own; none: the integration's.
+    /// A breaker of its own, or the declared settings of the shared one that it uses; none: the integration's.
     pub breaker: Option<BreakerConfig>,
+    /// The breaker of `bascule.toml` that it uses instead of the integration's.
+    pub shared_breaker: Option<BreakerName>,
     /// A budget of its own, beside the integration's.
     pub rate_limit: Option<RateLimit>,
     /// Tokens that each attempt takes from the rate limits; default 1.
@@ -59,6 +61,8 @@ pub struct Operation {
     pub errors: Arc<BTreeMap<u16, ErrorMapping>>,
     /// Caller's headers that are passed on (and that join the cache key).
     pub forward_headers: Vec<HeaderName>,
+    /// The calls it is made of; none: it is a call of its own.
+    pub fan_out: Option<Arc<[Branch]>>,
 }
 
 /// `name = "template"` of a query.

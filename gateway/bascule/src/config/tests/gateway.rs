@@ -121,10 +121,6 @@ fn a_journal_has_a_folder_and_bounds() {
 
 #[test]
 fn what_is_not_in_this_version_is_refused_by_name() {
-    assert_one(
-        &gateway_problems("[breakers.shared]\nfailures = 3\n"),
-        &["`breakers` is not in this version"],
-    );
     assert_one(&gateway_problems("[server]\ninbound = {}\n"), &["`inbound` is not in this version"]);
 }
 

@@ -38,7 +38,7 @@ fn other_types_are_not_in_this_version_and_their_keys_make_no_noise() {
 
 #[test]
 fn later_keys_of_integrations_are_refused_by_name() {
-    for key in ["fan_out", "batching", "signature", "dead_letter"] {
+    for key in ["batching", "signature", "dead_letter"] {
         assert_one(
             &problems(&format!("{BASE}{key} = {{}}\n")),
             &[&format!("`{key}` is not in this version")],
@@ -55,8 +55,8 @@ fn later_keys_of_integrations_are_refused_by_name() {
         &["`proxy = true` is not in this version"],
     );
     assert_one(
-        &problems(&format!("circuit_breaker = \"shared\"\n{BASE}")),
-        &["circuit_breaker: `circuit_breaker = \"NAME\"` is not in this version | write the breaker here"],
+        &problems(&format!("fan_out = [\"a.b\"]\n{BASE}")),
+        &["1: fan_out: unknown key `fan_out` | it belongs in [operations.NAME]"],
     );
 }
 

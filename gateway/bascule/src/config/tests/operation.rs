@@ -181,7 +181,7 @@ fn mapped_errors_merge_and_are_checked() {
 
 #[test]
 fn later_keys_of_operations_are_refused_by_name() {
-    for key in ["fan_out", "batching", "signature", "dead_letter"] {
+    for key in ["batching", "signature", "dead_letter"] {
         let found = operation_problems(&format!("path = \"/\"\n{key} = {{}}\n"));
         assert_one(&found, &[&format!("4: operations.o.{key}: `{key}` is not in this version")]);
     }

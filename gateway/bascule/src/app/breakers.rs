@@ -1,0 +1,67 @@
+//! The shared breakers of a generation: kept from the one before where their settings are the same, and shown to
+//! whoever uses them now.
+
+use crate::{
+    config::{Config, Integration},
+    model::BreakerName,
+    pipeline::{Generation, LiveIntegration, Services, SharedBreaker},
+    telemetry::{IntegrationMetrics, Telemetry},
+};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+/// Shared breakers by name.
+pub(super) type Breakers = BTreeMap<BreakerName, Arc<SharedBreaker>>;
+
+/// The breakers that a configuration declares.
+pub(super) fn breakers(before: &Generation, config: &Config, telemetry: &Telemetry) -> Breakers {
+    let one = |(name, settings): (&BreakerName, _)| {
+        let kept = before.breakers.get(name).filter(|kept| kept.breaker.config() == settings);
+        let breaker = kept.map_or_else(
+            || SharedBreaker::new(name, settings, telemetry.integration(&SharedBreaker::service(name))),
+            Arc::clone,
+        );
+        (name.clone(), breaker)
+    };
+    config.breakers.iter().map(one).collect()
+}
+
+/// Whether all breakers that an integration shares are still the ones that it was built with.
+pub(super) fn same_breakers(settings: &Integration, before: &Breakers, now: &Breakers) -> bool {
+    let operations = settings.operations.values().filter_map(|operation| operation.shared_breaker.as_ref());
+    operations.chain(&settings.shared_breaker).all(|name| match (before.get(name), now.get(name)) {
+        (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+        _ => false,
+    })
+}
+
+/// Tells every breaker who uses it, and those that are gone that nobody does.
+pub(super) fn show(
+    services: &Services,
+    before: &Breakers,
+    now: &Breakers,
+    integrations: &HashMap<crate::model::IntegrationName, Arc<LiveIntegration>>,
+) {
+    for (name, old) in before {
+        if !now.get(name).is_some_and(|new| Arc::ptr_eq(old, new)) {
+            old.retire();
+        }
+    }
+    for (name, breaker) in now {
+        let users = integrations.values().flat_map(|live| users(&services.telemetry, live, name)).collect();
+        breaker.show_to(users, services.now());
+    }
+}
+
+/// The series of an integration that show the state of this breaker.
+fn users(telemetry: &Telemetry, live: &LiveIntegration, name: &BreakerName) -> Vec<Arc<IntegrationMetrics>> {
+    let itself = live.settings.shared_breaker.as_ref().filter(|shared| *shared == name);
+    let operations = live.operations.values().filter(|operation| {
+        let declared = operation.declared.as_ref();
+        declared.is_some_and(|declared| declared.shared_breaker.as_ref() == Some(name))
+    });
+    let operations = operations.map(|operation| telemetry.integration(&operation.full_name));
+    operations.chain(itself.map(|_| Arc::clone(&live.metrics))).collect()
+}
