@@ -10,6 +10,7 @@ mod builtin;
 mod control;
 mod export;
 mod integration;
+mod levels;
 mod plugins;
 mod running;
 

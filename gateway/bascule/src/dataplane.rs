@@ -8,6 +8,7 @@
 mod body;
 mod callers;
 mod completion;
+mod inbound;
 mod ingest;
 mod parameters;
 mod respond;
@@ -22,6 +23,7 @@ use crate::{
 use completion::Completion;
 use http::{Request, Response};
 use hyper::body::Incoming;
+use inbound::Inbound;
 use route::Route;
 use std::{
     future::{Future, poll_fn},
@@ -39,12 +41,13 @@ use std::{
 pub struct DataPlane {
     services: Arc<Services>,
     ready: Arc<AtomicBool>,
+    inbound: Arc<Inbound>,
 }
 
 impl DataPlane {
     /// A data plane over these services; `ready` is what `/readyz` tells.
     pub fn new(services: Arc<Services>, ready: Arc<AtomicBool>) -> Self {
-        Self { services, ready }
+        Self { services, ready, inbound: Arc::default() }
     }
 
     async fn call(&self, request: Request<Incoming>, route: Result<Route, Problem>) -> Response<ServerBody> {
@@ -65,7 +68,12 @@ impl DataPlane {
         let timing = generation.config.server.server_timing;
         let prepared = match route {
             Ok(route) => {
-                ingest::prepare(&self.services, &generation, &progress, &mut completion, request, route).await
+                let known = ingest::Known {
+                    services: &self.services,
+                    generation: &generation,
+                    inbound: &self.inbound,
+                };
+                ingest::prepare(known, &progress, &mut completion, request, route).await
             }
             Err(problem) => Err(Box::new(problem)),
         };

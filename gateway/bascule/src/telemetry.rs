@@ -42,7 +42,7 @@ use tokio::{sync::oneshot, time::timeout};
 
 pub use completion::CompletionRecord;
 pub use logs::{LogFormat, LogHandle, init_logs};
-pub use metrics::{IntegrationMetrics, OperationMetrics};
+pub use metrics::{IntegrationMetrics, Levels, OperationMetrics};
 pub use opentelemetry::KeyValue;
 pub use otlp::OtlpTransport;
 pub use redact::Redactor;
@@ -52,7 +52,7 @@ use crate::config::{JournalSettings, TelemetrySettings};
 use arc_swap::ArcSwapOption;
 use completion::CompletionLog;
 use journal::{CallRecord, Journal, JournalError};
-use metrics::Metrics;
+use metrics::{Look, Metrics};
 use otlp::{Closing, SpanQueue};
 use trace::{Origin, SpanSink};
 
@@ -192,6 +192,11 @@ impl Telemetry {
         if let Some(journal) = &*self.inner.journal.load() {
             journal.push(record);
         }
+    }
+
+    /// Says where the gauges look that are read and not counted.
+    pub(crate) fn observe(&self, look: Look) {
+        self.inner.metrics.observe(look);
     }
 
     /// All metrics as Prometheus text.

@@ -1,11 +1,11 @@
 //! Status and health of integrations, as `contract.md` §4 shapes them.
 
 use crate::pipeline::{Generation, LiveIntegration, Services};
-use bascule_resilience::{Demand, LimitedBy, State};
+use bascule_resilience::{Demand, Forecast, LedgerEntry, LimitedBy, State};
 use serde_json::{Value, json};
 use std::{
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 /// Error rates above this make an integration degraded.
@@ -36,10 +36,7 @@ pub(super) fn health(services: &Services, integration: &LiveIntegration) -> Valu
     let health = integration.health.snapshot(now);
     let (state, status) = judge(services, integration, health.error_rate);
     let breaker = integration.breaker.snapshot(now);
-    let next_probe_at = breaker.next_probe_at.map(|at| {
-        let at = SystemTime::now() + at.saturating_duration_since(now);
-        httpdate::fmt_http_date(at)
-    });
+    let next_probe_at = date(breaker.next_probe_at, now);
     let plugins: Vec<Value> = integration
         .plugins
         .iter()
@@ -58,10 +55,49 @@ pub(super) fn health(services: &Services, integration: &LiveIntegration) -> Valu
         "last_error": *integration.last_error.lock(),
         "retry_phase": breaker.retry_phase.map(|phase| phase.to_string()),
         "next_probe_at": next_probe_at,
+        "failures": breaker.failures,
+        "last_failure": date(breaker.last_failure, now),
+        "last_success": date(breaker.last_success, now),
         "rate_limit_remaining": integration.limiter.remaining(now),
+        "rate_limit_forecast": integration.limiter.forecast(now).map(|forecast| forecast_json(&forecast)),
+        "rate_limits": integration.limiter.ledger(now).iter().map(entry_json).collect::<Vec<_>>(),
         "in_flight": integration.bulkhead.in_flight(),
+        "waiting": integration.bulkhead.waiting(),
+        "concurrency_limit": integration.bulkhead.limit(),
         "plugins": plugins,
     })
+}
+
+/// A point in time as people and programs write it.
+fn date(at: Option<Instant>, now: Instant) -> Option<String> {
+    let at = at?;
+    let ahead = SystemTime::now() + at.saturating_duration_since(now);
+    Some(httpdate::fmt_http_date(ahead - now.saturating_duration_since(at)))
+}
+
+/// The rate limit that runs out first, if calls go on as they have lately.
+fn forecast_json(forecast: &Forecast) -> Value {
+    json!({
+        "name": forecast.budget.to_string(),
+        "remaining": forecast.remaining,
+        "resets_in_ms": whole_millis(forecast.resets_in),
+        "calls_per_second": rounded(forecast.rate),
+        "exhausted_in_ms": forecast.exhausted_in.map(whole_millis),
+    })
+}
+
+fn entry_json(entry: &LedgerEntry) -> Value {
+    json!({
+        "name": entry.budget.to_string(),
+        "limit": entry.limit,
+        "remaining": entry.remaining,
+        "used": entry.used,
+        "resets_in_ms": whole_millis(entry.resets_in),
+    })
+}
+
+fn whole_millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Unhealthy: the circuit is open. Degraded: it is half-open, one of an operation's own is not closed,

@@ -4,6 +4,7 @@ use super::{
     build::{Parts, build, with_plugin_problems},
     control::Reloader,
     export::Exporter,
+    levels,
     plugins::{describe, plugin_host},
 };
 use crate::{
@@ -130,7 +131,9 @@ pub fn assemble(options: &Options) -> Result<Assembled, StartError> {
     let parts = Parts { host, tls };
     let (generation, _) = build(&parts, &services, config, loaded.warnings.about_the_same_files())?;
     services.generation.store(Arc::new(generation));
-    Ok(Assembled { services: Arc::new(services), parts })
+    let services = Arc::new(services);
+    levels::observe(&services);
+    Ok(Assembled { services, parts })
 }
 
 fn telemetry(options: &Options, config: &Config, tls: &Tls) -> Result<Telemetry, StartError> {

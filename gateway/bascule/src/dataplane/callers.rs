@@ -6,7 +6,7 @@ use crate::{
 };
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::{SHA256, digest};
-use bascule_resilience::Priority;
+use bascule_resilience::{Priority, RateWindow};
 use http::{HeaderMap, HeaderName, header::AUTHORIZATION};
 use std::sync::Arc;
 
@@ -22,7 +22,9 @@ pub(super) struct Caller {
     pub consumed: Vec<HeaderName>,
     /// How much its calls matter; none: what the operation says.
     pub priority: Option<Priority>,
-    allow: Arc<[String]>,
+    /// How many calls it may make; none: any number.
+    pub limit: Option<RateWindow>,
+    pub(super) allow: Arc<[String]>,
 }
 
 /// Lets a caller in.
@@ -47,6 +49,7 @@ pub(super) fn authenticate(server: &ServerSettings, headers: &HeaderMap) -> Resu
                 name: Some(known.name.as_str().into()),
                 consumed: Vec::new(),
                 priority: known.priority,
+                limit: known.rate_limit,
                 allow: known.allow.clone().into(),
             });
             caller.consumed.push(header);
@@ -140,6 +143,7 @@ mod tests {
             key: Secret::new(format!("key-{name}")),
             allow: vec![],
             priority: None,
+            rate_limit: None,
         };
         let keys = [key("a"), key("b")];
         assert_eq!(find(&keys, "key-b").map(|key| key.name.as_str()), Some("b"));

@@ -4,6 +4,7 @@ use super::{
     body::CallerBody,
     callers::{Caller, authenticate},
     completion::Completion,
+    inbound::Inbound,
     parameters,
     route::{Route, method_not_allowed},
 };
@@ -44,18 +45,25 @@ const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 type Refused = Box<Problem>;
 
+/// What requests are judged by.
+pub(super) struct Known<'a> {
+    pub(super) services: &'a Arc<Services>,
+    pub(super) generation: &'a Arc<Generation>,
+    pub(super) inbound: &'a Inbound,
+}
+
 /// Makes the call that a request asks for.
 ///
 /// # Errors
 /// The problem that the caller reads; nothing has been sent to the provider.
 pub(super) async fn prepare(
-    services: &Arc<Services>,
-    generation: &Arc<Generation>,
+    known: Known<'_>,
     progress: &Arc<Progress>,
     completion: &mut Completion,
     request: Request<Incoming>,
     route: Route,
 ) -> Result<Call, Refused> {
+    let Known { services, generation, inbound } = known;
     let (parts, incoming) = request.into_parts();
     let server = &generation.config.server;
     check_size(&parts.headers)?;
@@ -67,6 +75,7 @@ pub(super) async fn prepare(
     let (integration, operation) = find(generation, &route)?;
     completion.place(&integration, &operation);
     caller.authorize(integration.settings.name.as_str(), operation.name.as_str())?;
+    inbound.admit(&server.api_keys, &caller)?;
     let skip = skip(&parts.headers, server.allow_skip)?;
     let cap = cap(services, &parts.headers)?;
     let key = parts.headers.get(key_name(&operation)).or_else(|| parts.headers.get(IDEMPOTENCY_KEY));

@@ -27,6 +27,16 @@ pub mod metric {
     pub const CACHE: &str = "cache_requests_total";
     /// Decisions of the rate limiter.
     pub const RATE_LIMIT: &str = "rate_limit_decisions_total";
+    /// Calls that the rate limits would let go at once.
+    pub const RATE_LIMIT_REMAINING: &str = "rate_limit_remaining";
+    /// Seconds until the rate limits are used up at the recent rate.
+    pub const RATE_LIMIT_EXHAUSTION: &str = "rate_limit_exhaustion_seconds";
+    /// Calls at a time that are let through at present.
+    pub const CONCURRENCY_LIMIT: &str = "concurrency_limit";
+    /// Calls under way.
+    pub const CONCURRENCY_IN_FLIGHT: &str = "concurrency_in_flight";
+    /// Calls that wait for a place.
+    pub const CONCURRENCY_WAITING: &str = "concurrency_waiting";
     /// Answers by the rung of the fallback ladder that gave them.
     pub const FALLBACK: &str = "fallback_total";
     /// Seconds in a plugin's hook.

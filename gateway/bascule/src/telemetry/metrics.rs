@@ -9,6 +9,7 @@ mod bound;
 mod instruments;
 mod lazy;
 mod ledger;
+mod levels;
 mod plugin;
 
 use std::{thread, time::Duration};
@@ -23,6 +24,8 @@ use prometheus::{Registry, TextEncoder};
 
 pub use bound::{IntegrationMetrics, OperationMetrics};
 use instruments::Instruments;
+pub use levels::Levels;
+pub(crate) use levels::Look;
 use plugin::PluginMetrics;
 
 /// Most series of one metric; what is beyond is counted together as `otel_metric_overflow`. It is far
@@ -39,6 +42,7 @@ pub(super) struct Metrics {
     registry: Registry,
     instruments: Instruments,
     plugins: PluginMetrics,
+    levels: levels::Source,
 }
 
 impl Metrics {
@@ -64,9 +68,12 @@ impl Metrics {
                 builder.with_reader(PeriodicReader::builder(exporter).with_interval(PUSH_INTERVAL).build());
         }
         let provider = builder.build();
-        let instruments = Instruments::new(&provider.meter("bascule"));
+        let meter = provider.meter("bascule");
+        let instruments = Instruments::new(&meter);
         let plugins = PluginMetrics::new(&instruments);
-        Ok(Self { provider: Some(provider), registry, instruments, plugins })
+        let levels = levels::Source::default();
+        levels::register(&meter, &levels);
+        Ok(Self { provider: Some(provider), registry, instruments, plugins, levels })
     }
 
     pub(super) fn operation(&self, integration: &str, operation: &str) -> OperationMetrics {
@@ -79,6 +86,12 @@ impl Metrics {
 
     pub(super) fn plugin_call(&self, plugin: &str, hook: &str, elapsed: Duration, failure: Option<&str>) {
         self.plugins.call(plugin, hook, elapsed, failure);
+    }
+
+    /// Says where the gauges look that are read and not counted. Only the first call has an effect.
+    pub(super) fn observe(&self, look: Look) {
+        // A second source would belong to a second set of services, of which a process has one.
+        let _ = self.levels.set(look);
     }
 
     /// All series as Prometheus text.

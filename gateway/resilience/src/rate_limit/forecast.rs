@@ -3,6 +3,7 @@
 //! The rate is a count over the last half minute in buckets of a second: fixed memory, and a burst is forgotten after
 //! that time whole instead of fading for ever. It predicts nothing cleverer than "as it has been going".
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::window::Buckets;
@@ -120,14 +121,13 @@ pub(super) fn first(forecasts: impl Iterator<Item = Forecast>) -> Option<Forecas
     forecasts.min_by_key(|forecast| (forecast.exhausted_in.unwrap_or(Duration::MAX), forecast.remaining))
 }
 
-impl LedgerEntry {
-    /// What to call it on a status page: `window 1`, the quota's name, or `quota` for the unnamed one.
-    #[must_use]
-    pub fn label(&self) -> String {
-        match &self.budget {
-            ForecastOf::Window(index) => format!("window {}", index.saturating_add(1)),
-            ForecastOf::Quota(name) if name.is_empty() => "quota".to_owned(),
-            ForecastOf::Quota(name) => name.clone(),
+impl fmt::Display for ForecastOf {
+    /// As on a status page: `window 1`, the quota's name, or `quota` for the unnamed one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Window(index) => write!(f, "window {}", index.saturating_add(1)),
+            Self::Quota(name) if name.is_empty() => f.write_str("quota"),
+            Self::Quota(name) => f.write_str(name),
         }
     }
 }

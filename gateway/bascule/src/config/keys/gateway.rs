@@ -1,6 +1,10 @@
 //! Keys of `bascule.toml`.
 
-use super::{Key, Kind, SHARE, Table, key, later, limits::PRIORITIES, policies::BREAKER};
+use super::{
+    Key, Kind, SHARE, Table, key, later,
+    limits::{PRIORITIES, WINDOW},
+    policies::BREAKER,
+};
 
 /// `bascule.toml`.
 pub(crate) static GATEWAY: Table = Table {
@@ -101,6 +105,11 @@ static CALLER: Table = Table {
             "priority",
             PRIORITIES,
             "How much this caller's calls matter beside others; wins over the operation's. Absent: the operation's.",
+        ),
+        key(
+            "rate_limit",
+            Kind::Table(&WINDOW),
+            "How many calls this caller may make, whatever it calls; beyond it 429 `rate-limited`. Absent: any number.",
         ),
     ],
 };

@@ -85,10 +85,10 @@ pub(super) static RATE_LIMIT: Table = Table {
     ],
 };
 
-static WINDOW: Table = Table {
+pub(super) static WINDOW: Table = Table {
     name: "rate_limit_window",
     title: "rate_limit.windows[]",
-    about: "One more window of a budget.",
+    about: "One window of a budget; also the limit of a caller.",
     keys: &[
         key("requests", COUNT, "Requests per window.").required(),
         key("window", Kind::Duration, "The window.").required(),

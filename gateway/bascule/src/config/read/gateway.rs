@@ -185,9 +185,10 @@ fn callers(field: &Field<'_, '_>) -> Vec<ApiKey> {
         let key = table.required("key", "say what the caller sends").and_then(|field| unique.secret(&field));
         let allow = table.field("allow").map(|field| patterns(&field));
         let priority = super::limits::priority(&table);
+        let rate_limit = table.field("rate_limit").and_then(|field| super::limits::one_window(&field));
         table.finish();
         if let (Some(name), Some(key)) = (name, key) {
-            callers.push(ApiKey { name, key, allow: allow.unwrap_or_default(), priority });
+            callers.push(ApiKey { name, key, allow: allow.unwrap_or_default(), priority, rate_limit });
         }
     }
     callers

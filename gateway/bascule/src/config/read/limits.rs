@@ -50,6 +50,14 @@ pub(crate) fn rate_limit(field: &Field<'_, '_>) -> Option<RateLimit> {
     })
 }
 
+/// Reads a limit that is one window.
+pub(crate) fn one_window(field: &Field<'_, '_>) -> Option<RateWindow> {
+    let table = field.table()?;
+    let window = window(&table);
+    table.finish();
+    window
+}
+
 fn window(table: &Reader<'_, '_>) -> Option<RateWindow> {
     let requests = table.required("requests", "write requests = 100").and_then(|field| field.count());
     let window = table.required("window", "write window = \"1m\"").and_then(|field| field.duration());

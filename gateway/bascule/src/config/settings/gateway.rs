@@ -1,7 +1,7 @@
 //! Settings of the gateway itself: `bascule.toml`.
 
 use crate::model::Secret;
-use bascule_resilience::Priority;
+use bascule_resilience::{Priority, RateWindow};
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 /// `[server]`: the data plane.
@@ -47,6 +47,8 @@ pub struct ApiKey {
     pub allow: Vec<String>,
     /// How much the caller's calls matter beside others; none: the operation's.
     pub priority: Option<Priority>,
+    /// How many calls it may make; none: any number.
+    pub rate_limit: Option<RateWindow>,
 }
 
 /// The mechanisms that `Bascule-Skip` names.

@@ -1,0 +1,87 @@
+//! What is looked at when metrics are read, instead of being counted as it happens: rate limits, their forecast, and
+//! the calls at a time.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use opentelemetry::{KeyValue, metrics::Meter};
+
+use crate::telemetry::attributes::{label, metric};
+
+/// How things stand with one integration.
+#[derive(Clone, Debug)]
+pub struct Levels {
+    /// The integration.
+    pub service: String,
+    /// Calls that its rate limits would let go at once; none where nothing limits them.
+    pub rate_limit_remaining: Option<u64>,
+    /// How long until its rate limits are used up, if calls go on as they have lately; none when they last.
+    pub rate_limit_exhausted_in: Option<Duration>,
+    /// Calls at a time that it may have at present.
+    pub concurrency_limit: usize,
+    /// Calls that it has.
+    pub in_flight: usize,
+    /// Calls that wait for a place.
+    pub waiting: usize,
+}
+
+/// Looks at all integrations.
+pub(crate) type Look = Box<dyn Fn() -> Vec<Levels> + Send + Sync>;
+
+/// Where the gauges look; nowhere until it is set.
+pub(super) type Source = Arc<OnceLock<Look>>;
+
+/// Registers the gauges.
+pub(super) fn register(meter: &Meter, source: &Source) {
+    gauge(
+        meter,
+        source,
+        metric::RATE_LIMIT_REMAINING,
+        "Calls that the rate limits would let go at once.",
+        |levels| levels.rate_limit_remaining.map(|left| left as f64),
+    );
+    gauge(
+        meter,
+        source,
+        metric::RATE_LIMIT_EXHAUSTION,
+        "Seconds until the rate limits are used up at the recent rate; absent while they last.",
+        |levels| levels.rate_limit_exhausted_in.map(|span| span.as_secs_f64()),
+    );
+    gauge(
+        meter,
+        source,
+        metric::CONCURRENCY_LIMIT,
+        "Calls at a time that are let through at present.",
+        |levels| Some(levels.concurrency_limit as f64),
+    );
+    gauge(meter, source, metric::CONCURRENCY_IN_FLIGHT, "Calls under way.", |levels| {
+        Some(levels.in_flight as f64)
+    });
+    gauge(meter, source, metric::CONCURRENCY_WAITING, "Calls that wait for a place.", |levels| {
+        Some(levels.waiting as f64)
+    });
+}
+
+fn gauge(
+    meter: &Meter,
+    source: &Source,
+    name: &'static str,
+    meaning: &'static str,
+    level: impl Fn(&Levels) -> Option<f64> + Send + Sync + 'static,
+) {
+    let source = Arc::clone(source);
+    // The meter keeps the gauge.
+    let _ = meter
+        .f64_observable_gauge(name)
+        .with_description(meaning)
+        .with_callback(move |observer| {
+            for levels in source.get().map(|look| look()).unwrap_or_default() {
+                if let Some(level) = level(&levels) {
+                    observer.observe(level, &[KeyValue::new(label::SERVICE, levels.service)]);
+                }
+            }
+        })
+        .build();
+}
