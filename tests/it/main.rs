@@ -38,6 +38,7 @@ mod resilience;
 mod retry;
 mod secrets;
 mod sigv4_vectors;
+mod simulate;
 mod streaming;
 mod telemetry;
 mod timeouts;

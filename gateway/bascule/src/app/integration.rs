@@ -4,15 +4,12 @@ use super::plugins::{Loaded, phases};
 use crate::{
     config::{self, Auth, BaseUrl, Problems},
     model::OperationName,
-    pipeline::{LiveIntegration, LiveOperation, Policy, Services},
+    pipeline::{LiveIntegration, LiveOperation, Policy, Services, mechanisms},
     telemetry::{IntegrationMetrics, Telemetry},
     upstream::{Client, ClientSettings, EgressPolicy, Tls, TokenCell},
 };
 use bascule_cache::Store;
-use bascule_resilience::{
-    Breaker, BreakerConfig, Bulkhead, BulkheadConfig, HealthStats, Mode, RateLimiter, RateLimiterConfig,
-    RateWindow, RetryBudget, State,
-};
+use bascule_resilience::{Breaker, BreakerConfig, HealthStats, Mode, RetryBudget, State};
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
 /// What integrations are built with.
@@ -50,15 +47,11 @@ pub(super) fn integration(
     let breaker = kept_breaker.map_or_else(|| new_breaker(name, &settings.breaker, &metrics), Arc::clone);
     let limiter = match before {
         Some(before) if before.settings.rate_limit == settings.rate_limit => Arc::clone(&before.limiter),
-        _ => limiter(settings.rate_limit.as_ref(), materials.now),
+        _ => mechanisms::limiter(settings.rate_limit.as_ref(), materials.now),
     };
     let bulkhead = match before {
         Some(before) if before.settings.concurrency == settings.concurrency => Arc::clone(&before.bulkhead),
-        _ => Bulkhead::new(BulkheadConfig {
-            max: settings.concurrency.max,
-            max_waiting: settings.concurrency.max_waiting,
-            ..BulkheadConfig::default()
-        }),
+        _ => mechanisms::bulkhead(settings.concurrency),
     };
     let operations: HashMap<OperationName, Arc<LiveOperation>> = settings
         .operations
@@ -129,12 +122,6 @@ fn new_breaker(name: &str, config: &BreakerConfig, metrics: &Arc<IntegrationMetr
     })
 }
 
-fn limiter(limit: Option<&config::RateLimit>, now: Instant) -> Arc<RateLimiter> {
-    let window =
-        limit.map(|limit| RateWindow { requests: limit.requests, window: limit.window, burst: limit.burst });
-    RateLimiter::new(RateLimiterConfig { windows: window.into_iter().collect(), reserve: 0.0 }, now)
-}
-
 fn token(settings: &config::Integration, client: &Client) -> Option<Arc<TokenCell>> {
     let Auth::OAuth2(oauth2) = &settings.auth else { return None };
     let base = BaseUrl::of(&oauth2.token_url);
@@ -184,7 +171,7 @@ fn declared_operation(
                 before.declared.as_ref().is_some_and(|old| old.rate_limit.as_ref() == Some(limit))
             });
             let kept = kept.and_then(|before| before.limiter.as_ref()).map(|(kept, _)| Arc::clone(kept));
-            (kept.unwrap_or_else(|| limiter(Some(limit), materials.now)), limit.max_wait)
+            (kept.unwrap_or_else(|| mechanisms::limiter(Some(limit), materials.now)), limit.max_wait)
         }),
         phases: phases(plugins, &declared.name, problems),
         scope: materials.cache.scope(integration, declared.name.as_str()),

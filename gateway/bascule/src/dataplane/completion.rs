@@ -206,10 +206,12 @@ impl Completion {
         let (attempts, more) = notes.into_records(&operation.full_name, spent.total());
         // Refused is who made no attempt of its own; a rung may have made some.
         let asked = attempts.iter().any(|attempt| attempt.of.is_none());
+        let (time, time_us) = journal::unix_millis(at);
         let refused = journal::REFUSALS.contains(&self.end.outcome) && !asked;
         self.services.telemetry.journal(CallRecord {
             v: journal::VERSION,
-            time: journal::unix_millis(at),
+            time,
+            time_us,
             integration: integration.settings.name.to_string(),
             operation: operation.name.to_string(),
             priority: journal::PRIORITY_NORMAL.into(),

@@ -11,6 +11,7 @@ pub(super) use exchange::Received;
 use super::{
     Failure,
     call::{self, Fetch},
+    mechanisms,
     request::Outbound,
 };
 use crate::{
@@ -114,8 +115,7 @@ fn not_attempted(failure: Box<Failure>) -> Finished {
 async fn token(fetch: &Fetch) -> Result<(), Box<Failure>> {
     let clock = &*fetch.services.clock;
     let deadline = fetch.deadline.instant();
-    let max_wait =
-        fetch.integration.settings.rate_limit.as_ref().map_or(Duration::ZERO, |limit| limit.max_wait);
+    let max_wait = mechanisms::max_wait(fetch.integration.settings.rate_limit.as_ref());
     // The operation's own first: if it refuses, the integration's token is not wasted.
     let mut granted = match &fetch.operation.limiter {
         Some((limiter, max_wait)) => limiter.acquire(clock, Demand::default(), *max_wait, deadline).await,
@@ -135,17 +135,16 @@ async fn token(fetch: &Fetch) -> Result<(), Box<Failure>> {
 fn learn(fetch: &Fetch, attempt: &Attempt) -> Option<Instant> {
     let limiter = &fetch.integration.limiter;
     let now = fetch.services.now();
-    let limit = fetch.integration.settings.rate_limit.as_ref();
+    let quota_reset_max = mechanisms::quota_reset_max(fetch.integration.settings.rate_limit.as_ref());
     if let Some(quota) = attempt.quota
         && let Some(reset) = quota.reset
     {
-        let longest = limit.map_or(Duration::from_secs(3600), |limit| limit.quota_reset_max);
         let report = QuotaReport {
             name: "",
             remaining: quota.remaining,
             limit: None,
             window: None,
-            reset: now + reset.min(longest),
+            reset: now + reset.min(quota_reset_max),
         };
         limiter.observe_quota(&report, now);
     }
@@ -158,9 +157,7 @@ fn learn(fetch: &Fetch, attempt: &Attempt) -> Option<Instant> {
             // What a header asks for is obeyed, but not without a bound: a provider's mistake must not
             // stop an integration for a day.
             let longest = match attempt.quota {
-                Some(quota) if quota.remaining == 0 => {
-                    limit.map_or(Duration::from_secs(3600), |l| l.quota_reset_max)
-                }
+                Some(quota) if quota.remaining == 0 => quota_reset_max,
                 _ => fetch.operation.policy.retry.policy.retry_after_max,
             };
             let until = now + asked.min(longest);
