@@ -40,6 +40,7 @@ mod retry;
 mod secrets;
 mod shared_breakers;
 mod sigv4_vectors;
+mod simulate;
 mod streaming;
 mod telemetry;
 mod timeouts;

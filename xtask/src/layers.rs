@@ -10,7 +10,7 @@ use std::{
 const LAYERS: &[&[&str]] = &[
     &["cli"],
     &["demo"],
-    &["app"],
+    &["app", "simulate"],
     &["admin", "dataplane"],
     &["pipeline"],
     &["server", "upstream"],

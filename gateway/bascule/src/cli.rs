@@ -10,6 +10,7 @@ mod exit;
 mod inspect;
 mod options;
 mod serve;
+mod simulate;
 mod status;
 
 use clap::{Parser, Subcommand};
@@ -48,6 +49,11 @@ enum Verb {
     ///
     /// Exits with 0 when all of them are healthy.
     Status(status::Args),
+    /// Tell what another configuration would have made of journalled calls
+    ///
+    /// Replays them in virtual time and reports when circuits would have opened, calls saved and lost, quota used,
+    /// latency. Exits with 1 when there is nothing to replay, 78 when the configuration is bad.
+    Simulate(simulate::Args),
     /// Print the JSON Schema of the configuration
     Schema,
 }
@@ -63,6 +69,7 @@ pub fn main() -> ExitCode {
         Verb::Demo(args) => demo::run(&args, format),
         Verb::Plugin(inspect::Plugin::Inspect(args)) => inspect::run(&args),
         Verb::Status(args) => status::run(args),
+        Verb::Simulate(args) => simulate::run(&args),
         Verb::Schema => exit::print(&format!("{:#}\n", crate::config::json_schema())),
     });
     // A panic has already told its story on standard error.

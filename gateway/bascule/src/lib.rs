@@ -10,6 +10,7 @@ pub mod cli;
 pub mod demo;
 
 pub mod app;
+pub mod simulate;
 
 pub mod admin;
 pub mod dataplane;

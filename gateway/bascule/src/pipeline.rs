@@ -30,6 +30,7 @@ mod held;
 mod live;
 mod lookup;
 mod mapping;
+pub mod mechanisms;
 mod phases;
 mod progress;
 mod quota;

@@ -46,6 +46,7 @@ pub use metrics::{IntegrationMetrics, Levels, OperationMetrics};
 pub use opentelemetry::KeyValue;
 pub use otlp::OtlpTransport;
 pub use redact::Redactor;
+pub use timestamp::rfc3339;
 pub use trace::{AttemptSpan, CallSpan, PluginSpan, TraceContext};
 
 use crate::config::{JournalSettings, TelemetrySettings};

@@ -17,6 +17,7 @@
 mod builder;
 mod error;
 mod run;
+mod verdict;
 
 use std::future::Future;
 use std::num::NonZeroU32;
@@ -25,6 +26,7 @@ use std::time::{Duration, Instant};
 
 pub use self::builder::GuardBuilder;
 pub use self::error::GuardError;
+pub use self::verdict::Verdict;
 use crate::breaker::Breaker;
 use crate::bulkhead::Bulkhead;
 use crate::clock::{Clock, Random};
@@ -124,17 +126,18 @@ impl Guard {
         self.request().call(operation).await
     }
 
-    /// Like [`call`](Self::call), where `judge` says what each result is. The last result is returned as it is, also an
+    /// Like [`call`](Self::call), where `judge` says what each result is: an [`Outcome`], or a [`Verdict`]. The last result is returned as it is, also an
     /// `Ok` that was judged a failure (an HTTP answer with status 500, say).
     ///
     /// # Errors
     /// As for [`call`](Self::call).
-    pub async fn call_judged<T, E, F, Fut>(
+    pub async fn call_judged<T, E, V, F, Fut>(
         &self,
-        judge: impl Fn(&Result<T, E>) -> Outcome,
+        judge: impl Fn(&Result<T, E>) -> V,
         operation: F,
     ) -> Result<T, GuardError<E>>
     where
+        V: Into<Verdict>,
         F: Fn(Attempt) -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
@@ -225,7 +228,7 @@ impl Request<'_> {
         self
     }
 
-    /// Sending it twice would do harm: no retry and no hedge.
+    /// Sending it twice would do harm: no hedge, and no retry of what may have been sent ([`Verdict::sent`]).
     #[must_use]
     pub const fn once(mut self) -> Self {
         self.once = true;
@@ -250,16 +253,17 @@ impl Request<'_> {
     ///
     /// # Errors
     /// As for [`Guard::call`].
-    pub async fn call_judged<T, E, F, Fut>(
+    pub async fn call_judged<T, E, V, F, Fut>(
         self,
-        judge: impl Fn(&Result<T, E>) -> Outcome,
+        judge: impl Fn(&Result<T, E>) -> V,
         operation: F,
     ) -> Result<T, GuardError<E>>
     where
+        V: Into<Verdict>,
         F: Fn(Attempt) -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        run::run(&self, judge, operation).await
+        run::run(&self, |result| judge(result).into(), operation).await
     }
 
     /// As [`Guard::call_or`].

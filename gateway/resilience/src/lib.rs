@@ -91,7 +91,7 @@ pub use breaker::{
 pub use bulkhead::{AdaptiveLimit, Algorithm, Ask, Bulkhead, BulkheadConfig, BulkheadPermit, Overloaded};
 pub use clock::{Clock, Random, Sleep, SystemRandom, TokioClock};
 pub use deadline::Deadline;
-pub use guard::{Attempt, Guard, GuardBuilder, GuardError, Request};
+pub use guard::{Attempt, Guard, GuardBuilder, GuardError, Request, Verdict};
 pub use health::{HealthSnapshot, HealthStats};
 pub use hedge::{HedgeAfter, HedgeConfig, Hedged, hedged};
 pub use library::{CallError, CircuitBreaker, CircuitBreakerBuilder, Health, HealthStatus, Registry, Stats};

@@ -7,14 +7,12 @@ use super::{
 use crate::{
     config::{self, Auth, BaseUrl, Problems},
     model::{BreakerName, OperationName},
-    pipeline::{LiveIntegration, LiveOperation, Phases, Policy, Services},
+    pipeline::{LiveIntegration, LiveOperation, Phases, Policy, Services, mechanisms},
     telemetry::{IntegrationMetrics, Telemetry},
     upstream::{Client, ClientSettings, EgressPolicy, Tls, TokenCell},
 };
 use bascule_cache::Store;
-use bascule_resilience::{
-    Breaker, BreakerConfig, Bulkhead, HealthStats, Mode, RateLimiter, RetryBudget, State,
-};
+use bascule_resilience::{Breaker, BreakerConfig, HealthStats, Mode, RetryBudget, State};
 use std::{collections::HashMap, num::NonZeroU32, sync::Arc, time::Instant};
 
 /// What integrations are built with.
@@ -67,11 +65,11 @@ pub(super) fn integration(
         .unwrap_or_else(|| (own_breaker(), Arc::clone(&metrics)));
     let limiter = match before {
         Some(before) if before.settings.rate_limit == settings.rate_limit => Arc::clone(&before.limiter),
-        _ => limiter(settings.rate_limit.as_ref(), materials.now),
+        _ => mechanisms::limiter(settings.rate_limit.as_ref(), materials.now),
     };
     let bulkhead = match before {
         Some(before) if before.settings.concurrency == settings.concurrency => Arc::clone(&before.bulkhead),
-        _ => Bulkhead::new(settings.concurrency.clone()),
+        _ => mechanisms::bulkhead(&settings.concurrency),
     };
     let operations: HashMap<OperationName, Arc<LiveOperation>> = settings
         .operations
@@ -142,10 +140,6 @@ fn new_breaker(name: &str, config: &BreakerConfig, metrics: &Arc<IntegrationMetr
     })
 }
 
-fn limiter(limit: Option<&config::RateLimit>, now: Instant) -> Arc<RateLimiter> {
-    RateLimiter::new(limit.map(|limit| limit.limiter.clone()).unwrap_or_default(), now)
-}
-
 fn token(settings: &config::Integration, client: &Client) -> Option<Arc<TokenCell>> {
     let Auth::OAuth2(oauth2) = &settings.auth else { return None };
     let base = BaseUrl::of(&oauth2.token_url);
@@ -208,7 +202,7 @@ fn declared_operation(
                 before.declared.as_ref().is_some_and(|old| old.rate_limit.as_ref() == Some(limit))
             });
             let kept = kept.and_then(|before| before.limiter.as_ref()).map(|(kept, _)| Arc::clone(kept));
-            (kept.unwrap_or_else(|| limiter(Some(limit), materials.now)), limit.max_wait)
+            (kept.unwrap_or_else(|| mechanisms::limiter(Some(limit), materials.now)), limit.max_wait)
         }),
         phases,
         scope: materials.cache.scope(integration, declared.name.as_str()),

@@ -2,14 +2,13 @@
 
 use super::{
     exit::{Exit, complain, print, start_failed},
-    options::{ConfigArg, options, runtime},
+    options::{ConfigArg, ReportFormat, options, runtime},
 };
 use crate::{
     app::{StartError, assemble},
     config::{Problems, load},
     telemetry::{LogFormat, Redactor},
 };
-use clap::ValueEnum;
 use std::io::{self, IsTerminal};
 
 #[derive(Debug, clap::Args)]
@@ -18,13 +17,7 @@ pub(super) struct Args {
     config: ConfigArg,
     /// How problems are printed
     #[arg(long, value_enum, default_value = "human")]
-    format: Format,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
-    Human,
-    Json,
+    format: ReportFormat,
 }
 
 pub(super) fn run(args: &Args) -> Exit {
@@ -36,12 +29,12 @@ pub(super) fn run(args: &Args) -> Exit {
     let _entered = runtime.enter();
     let sources = args.config.sources();
     let warnings = load(&sources).map(|loaded| loaded.warnings).unwrap_or_default();
-    if !warnings.is_empty() && args.format == Format::Human {
+    if !warnings.is_empty() && args.format == ReportFormat::Human {
         complain(&warnings.render_human(io::stderr().is_terminal()));
     }
     match assemble(&options(sources, LogFormat::Text, Redactor::default(), true)) {
         Ok(assembled) => {
-            if args.format == Format::Json {
+            if args.format == ReportFormat::Json {
                 return print(&format!("{:#}\n", Problems::default().to_json()));
             }
             let generation = assembled.services.generation.load();
@@ -54,7 +47,7 @@ pub(super) fn run(args: &Args) -> Exit {
                 counted(plugins, "plugin")
             ))
         }
-        Err(StartError::Configuration(problems)) if args.format == Format::Json => {
+        Err(StartError::Configuration(problems)) if args.format == ReportFormat::Json => {
             print(&format!("{:#}\n", problems.to_json()));
             Exit::Failure
         }

@@ -28,6 +28,13 @@ impl From<LogFormatArg> for LogFormat {
     }
 }
 
+/// How a verb prints what it found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ReportFormat {
+    Human,
+    Json,
+}
+
 /// Where the configuration is.
 #[derive(Clone, Debug, Args)]
 pub(super) struct ConfigArg {

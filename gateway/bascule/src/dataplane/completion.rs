@@ -8,6 +8,7 @@ use crate::{
         journal::{self, CallRecord},
     },
 };
+use bascule_resilience::Priority;
 use http::Method;
 use std::{
     sync::{
@@ -39,6 +40,8 @@ pub(super) struct Completion {
     place: Option<(Arc<LiveIntegration>, Arc<LiveOperation>)>,
     method: String,
     caller: Option<String>,
+    /// The caller's own; none: the operation's.
+    priority: Option<Priority>,
     end: End,
     octets_in: Arc<AtomicU64>,
     done: bool,
@@ -68,6 +71,7 @@ impl Completion {
             place: None,
             method: method.as_str().to_owned(),
             caller: None,
+            priority: None,
             end,
             octets_in: Arc::default(),
             done: false,
@@ -79,9 +83,10 @@ impl Completion {
         Arc::clone(&self.octets_in)
     }
 
-    /// Names the caller.
-    pub(super) fn caller(&mut self, name: &str) {
+    /// Names the caller, and says how much its calls matter.
+    pub(super) fn caller(&mut self, name: &str, priority: Option<Priority>) {
         self.caller = Some(name.to_owned());
+        self.priority = priority;
     }
 
     /// Names what is called. From here on the call is counted in metrics, whose labels are bounded
@@ -206,13 +211,15 @@ impl Completion {
         let (attempts, more) = notes.into_records(&operation.full_name, spent.total());
         // Refused is who made no attempt of its own; a rung may have made some.
         let asked = attempts.iter().any(|attempt| attempt.of.is_none());
+        let (time, time_us) = journal::unix_millis(at);
         let refused = journal::REFUSALS.contains(&self.end.outcome) && !asked;
         self.services.telemetry.journal(CallRecord {
             v: journal::VERSION,
-            time: journal::unix_millis(at),
+            time,
+            time_us,
             integration: integration.settings.name.to_string(),
             operation: operation.name.to_string(),
-            priority: journal::PRIORITY_NORMAL.into(),
+            priority: self.priority.unwrap_or(operation.policy.priority).as_str().into(),
             safe: self.progress.is_safe(),
             timeout_ms: journal::whole_millis(operation.policy.timeouts.whole),
             status: self.end.status,

@@ -70,7 +70,7 @@ pub(super) async fn prepare(
     check_host(&parts)?;
     let caller = authenticate(server, &parts.headers)?;
     if let Some(name) = &caller.name {
-        completion.caller(name);
+        completion.caller(name, caller.priority);
     }
     let (integration, operation) = find(generation, &route)?;
     completion.place(&integration, &operation);

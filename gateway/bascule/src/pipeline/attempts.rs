@@ -12,6 +12,7 @@ pub(super) use exchange::Received;
 use super::{
     Failure,
     call::{self, Fetch},
+    mechanisms,
     request::Outbound,
 };
 use crate::{
@@ -114,8 +115,7 @@ fn not_attempted(failure: Box<Failure>) -> Finished {
 async fn token(fetch: &Fetch) -> Result<(), Box<Failure>> {
     let clock = &*fetch.services.clock;
     let deadline = fetch.deadline.instant();
-    let max_wait =
-        fetch.integration.settings.rate_limit.as_ref().map_or(Duration::ZERO, |limit| limit.max_wait);
+    let max_wait = mechanisms::max_wait(fetch.integration.settings.rate_limit.as_ref());
     // The operation's own first: if it refuses, the integration's token is not wasted.
     let mut granted = match &fetch.operation.limiter {
         Some((limiter, max_wait)) => limiter.acquire(clock, demand(fetch), *max_wait, deadline).await,
@@ -140,8 +140,7 @@ fn demand(fetch: &Fetch) -> Demand {
 fn learn(fetch: &Fetch, attempt: &Attempt) -> Option<Instant> {
     let limiter = &fetch.integration.limiter;
     let now = fetch.services.now();
-    let limit = fetch.integration.settings.rate_limit.as_ref();
-    let reset_max = limit.map_or(Duration::from_secs(3600), |limit| limit.quota_reset_max);
+    let reset_max = mechanisms::quota_reset_max(fetch.integration.settings.rate_limit.as_ref());
     for report in attempt.quotas.iter() {
         let Some(reset) = report.reset else { continue };
         let report = QuotaReport {

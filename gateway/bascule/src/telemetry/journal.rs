@@ -32,8 +32,8 @@ use writer::Writer;
 
 pub use reader::{Journalled, Reader, Unreadable, Why, read};
 pub use record::{
-    ATTEMPTS_MAX, AttemptRecord, CallRecord, PRIORITY_NORMAL, QuotaRecord, REFUSALS, VERSION, millis,
-    unix_millis, whole_millis,
+    ATTEMPTS_MAX, AttemptRecord, CallRecord, QuotaRecord, REFUSALS, VERSION, millis, unix_millis,
+    whole_millis,
 };
 
 /// Most records waiting to be written: some hundred octets each, 3 KiB at most.

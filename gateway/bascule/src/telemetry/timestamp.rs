@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 const SECONDS_PER_DAY: u64 = 86_400;
 
 /// `2026-11-21T12:05:58.000123Z`; times before 1970 show as its first instant.
-pub(super) fn rfc3339(at: SystemTime) -> String {
+pub fn rfc3339(at: SystemTime) -> String {
     let Civil { year, month, day, hour, minute, second, micros } = Civil::of(at);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z")
 }

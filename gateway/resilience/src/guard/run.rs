@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use super::{Attempt, GuardError, Request, Shared};
+use super::{Attempt, GuardError, Request, Shared, Verdict};
 use crate::breaker::{Breaker, Permit, State};
 use crate::bulkhead::{Ask, BulkheadPermit, Overloaded};
 use crate::deadline::Deadline;
@@ -22,7 +22,7 @@ struct Admitted<'a> {
 /// What one attempt came to; no result when it was given up.
 struct Tried<T, E> {
     result: Option<Result<T, E>>,
-    outcome: Outcome,
+    verdict: Verdict,
 }
 
 /// How the attempts ended. Without an outcome nothing was attempted.
@@ -33,7 +33,7 @@ struct Finished<T, E> {
 
 pub(super) async fn run<T, E, F, Fut>(
     request: &Request<'_>,
-    judge: impl Fn(&Result<T, E>) -> Outcome,
+    judge: impl Fn(&Result<T, E>) -> Verdict,
     operation: F,
 ) -> Result<T, GuardError<E>>
 where
@@ -105,7 +105,7 @@ async fn attempts<T, E, F, Fut>(
     request: &Request<'_>,
     permit: Option<&Permit<&Breaker>>,
     deadline: Deadline,
-    judge: &impl Fn(&Result<T, E>) -> Outcome,
+    judge: &impl Fn(&Result<T, E>) -> Verdict,
     operation: &F,
 ) -> Finished<T, E>
 where
@@ -129,14 +129,9 @@ where
         let limit = attempts.attempt_timeout(&shared.retry, shared.attempt_timeout);
         let tried = attempt(request, number, deadline, limit, judge, operation).await;
         let now = shared.now();
-        let attempted = Attempted {
-            outcome: tried.outcome,
-            safe: !request.once,
-            sent: true,
-            listed: true,
-            timed_out: tried.result.is_none(),
-            held_for: learn(shared, tried.outcome),
-        };
+        let Verdict { outcome, sent, listed, timed_out } = tried.verdict;
+        let held_for = learn(shared, outcome);
+        let attempted = Attempted { outcome, safe: !request.once, sent, listed, timed_out, held_for };
         let around = Around {
             now,
             remaining: deadline.remaining(now),
@@ -149,7 +144,7 @@ where
             Some(result) => result.map_err(GuardError::Failed),
             None => Err(timeout()),
         };
-        let finished = Finished { outcome: Some(tried.outcome), result };
+        let finished = Finished { outcome: Some(outcome), result };
         let Next::Wait(wait) = next else { return finished };
         shared.clock.sleep_until(later(now, wait)).await;
         if permit.is_some_and(|permit| !permit.stands(shared.now())) {
@@ -175,7 +170,7 @@ async fn attempt<T, E, F, Fut>(
     number: u32,
     deadline: Deadline,
     limit: Option<Duration>,
-    judge: &impl Fn(&Result<T, E>) -> Outcome,
+    judge: &impl Fn(&Result<T, E>) -> Verdict,
     operation: &F,
 ) -> Tried<T, E>
 where
@@ -183,12 +178,14 @@ where
     Fut: Future<Output = Result<T, E>>,
 {
     let shared = request.shared();
-    let try_once = |hedge: bool| {
+    let try_once = |hedge: Option<Option<BulkheadPermit>>| {
         let begun = shared.now();
         let own = limit.map_or(Deadline::none(), |limit| Deadline::after(begun, limit));
         let deadline = deadline.earlier(own);
-        let work = operation(Attempt { number, hedge, deadline });
+        let work = operation(Attempt { number, hedge: hedge.is_some(), deadline });
         async move {
+            // A place of its own while it runs beside the first; whoever wins goes on in the call's.
+            let _place = hedge;
             let result = match deadline.instant() {
                 None => Some(work.await),
                 Some(until) => tokio::select! {
@@ -198,37 +195,48 @@ where
                 },
             };
             let now = shared.now();
-            let outcome = match &result {
+            let verdict = match &result {
                 Some(result) => judge(result),
-                // The caller's own impatience says nothing about the dependency.
-                None if request.deadline.is_expired(now) => Outcome::Cancelled,
-                None => Outcome::TRANSIENT,
+                None => {
+                    // The caller's own impatience says nothing about the dependency.
+                    let impatient = request.deadline.is_expired(now);
+                    let outcome = if impatient { Outcome::Cancelled } else { Outcome::TRANSIENT };
+                    Verdict { timed_out: true, ..Verdict::from(outcome) }
+                }
             };
             let took = now.saturating_duration_since(begun);
-            if outcome == Outcome::Success {
+            if verdict.outcome == Outcome::Success {
                 shared.times.record(now, true, took);
             }
-            Tried { result, outcome }
+            Tried { result, verdict }
         }
     };
     let hedge = shared.hedge.as_ref().filter(|_| !request.once);
     let delay = hedge.and_then(|hedge| Some((hedge.delay(&shared.times, shared.now())?, hedge.max.get())));
-    let Some((delay, max)) = delay else { return try_once(false).await };
-    let hedge = |_| granted(request).then(|| try_once(true));
-    let good = |tried: &Tried<T, E>| matches!(tried.outcome, Outcome::Success | Outcome::Rejected);
-    hedged(&*shared.clock, delay, max, try_once(false), hedge, good).await.value
+    let Some((delay, max)) = delay else { return try_once(None).await };
+    let hedge = |_| granted(request).map(|place| try_once(Some(place)));
+    let good = |tried: &Tried<T, E>| matches!(tried.verdict.outcome, Outcome::Success | Outcome::Rejected);
+    hedged(&*shared.clock, delay, max, try_once(None), hedge, good).await.value
 }
 
-/// Whether a hedge may be sent: the circuit still trusts the dependency, the retry budget has one left, and there are
+/// Leave for a hedge: the circuit still trusts the dependency, the retry budget has one left, and there are a place and
 /// tokens at once.
-fn granted(request: &Request<'_>) -> bool {
+fn granted(request: &Request<'_>) -> Option<Option<BulkheadPermit>> {
     let shared = request.shared();
     let now = shared.now();
     let demand = Demand { cost: request.cost, priority: request.priority };
-    shared.breaker.as_deref().is_none_or(|breaker| breaker.state(now) == State::Closed)
-        && shared.limiters.iter().all(|(limiter, _)| limiter.check(now, demand).is_ok())
+    if shared.breaker.as_deref().is_some_and(|breaker| breaker.state(now) != State::Closed) {
+        return None;
+    }
+    let place = match &shared.bulkhead {
+        Some(bulkhead) => Some(bulkhead.try_acquire()?),
+        None => None,
+    };
+    // Looked at before anything is taken, so that a refusal by one wastes nothing of the others.
+    let allowed = shared.limiters.iter().all(|(limiter, _)| limiter.check(now, demand).is_ok())
         && shared.budget.as_deref().is_none_or(|budget| budget.try_retry(now))
-        && shared.limiters.iter().all(|(limiter, _)| limiter.try_acquire(now, demand).is_ok())
+        && shared.limiters.iter().all(|(limiter, _)| limiter.try_acquire(now, demand).is_ok());
+    allowed.then_some(place)
 }
 
 /// Tells the limits what the attempt says about them; how long they hold all calls now, if they do.

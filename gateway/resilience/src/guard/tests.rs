@@ -223,6 +223,25 @@ async fn dropping_a_call_gives_back_its_place_and_its_probe() {
     assert_eq!(guard.breaker().unwrap().state(TokioClock.now()), State::Closed);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_verdict_may_forbid_a_retry_or_allow_one_that_does_no_harm() {
+    let guard = Guard::new("x").retry(retries()).build();
+    let attempts = async |request: Request<'_>, verdict: Verdict| {
+        let made = AtomicU32::new(0);
+        let failing = |_| {
+            made.fetch_add(1, Ordering::Relaxed);
+            async { Err::<(), _>("down") }
+        };
+        assert!(request.call_judged(|_| verdict, failing).await.is_err());
+        made.into_inner()
+    };
+    let failed = Verdict::from(Outcome::TRANSIENT);
+    assert_eq!(attempts(guard.request(), failed).await, 3);
+    assert_eq!(attempts(guard.request(), Verdict { listed: false, ..failed }).await, 1);
+    assert_eq!(attempts(guard.request().once(), failed).await, 1);
+    assert_eq!(attempts(guard.request().once(), Verdict { sent: false, ..failed }).await, 3, "never arrived");
+}
+
 #[test]
 fn a_guarded_call_can_run_on_any_thread() {
     fn sendable<T: Send>(_: T) {}

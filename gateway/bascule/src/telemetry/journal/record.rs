@@ -16,9 +16,6 @@ pub const VERSION: u8 = 1;
 /// Attempts that a record holds; further ones are only counted.
 pub const ATTEMPTS_MAX: usize = 16;
 
-/// The priority of calls that ask for none.
-pub const PRIORITY_NORMAL: &str = "normal";
-
 /// How calls end that a mechanism refused before the provider was asked.
 pub const REFUSALS: [&str; 3] = ["circuit-open", "rate-limited", "overloaded"];
 
@@ -29,6 +26,9 @@ pub struct CallRecord {
     pub v: u8,
     /// When the call was accepted, in milliseconds since 1970.
     pub time: u64,
+    /// Microseconds beyond that, below 1000: calls of one millisecond stay in their order.
+    #[serde(default, skip_serializing_if = "is_none_beyond")]
+    pub time_us: u16,
     /// The integration.
     pub integration: String,
     /// The operation; `proxy` for `/proxy`.
@@ -141,9 +141,11 @@ pub fn whole_millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Milliseconds since 1970; 0 for times before.
-pub fn unix_millis(at: SystemTime) -> u64 {
-    whole_millis(at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO))
+/// Milliseconds since 1970, and the microseconds beyond them; 0 for times before.
+pub fn unix_millis(at: SystemTime) -> (u64, u16) {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let beyond = u16::try_from(since.subsec_micros() % 1000).unwrap_or_default();
+    (whole_millis(since), beyond)
 }
 
 const fn yes() -> bool {
@@ -161,6 +163,11 @@ fn is_false(value: &bool) -> bool {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
+fn is_none_beyond(value: &u16) -> bool {
+    *value == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over references")]
 fn is_zero(value: &u32) -> bool {
     *value == 0
 }
@@ -174,9 +181,10 @@ mod tests {
         let record = CallRecord {
             v: VERSION,
             time: 1_795_262_758_042,
+            time_us: 7,
             integration: "weather".into(),
             operation: "get_current".into(),
-            priority: PRIORITY_NORMAL.into(),
+            priority: "normal".into(),
             safe: true,
             timeout_ms: 5000,
             status: 200,
@@ -211,7 +219,7 @@ mod tests {
         };
         let line = serde_json::to_string(&record).unwrap();
         let expected = concat!(
-            r#"{"v":1,"time":1795262758042,"integration":"weather","operation":"get_current","priority":"normal","#,
+            r#"{"v":1,"time":1795262758042,"time_us":7,"integration":"weather","operation":"get_current","priority":"normal","#,
             r#""safe":true,"timeout_ms":5000,"status":200,"source":"operation","ended":"upstream-429","refused":null,"#,
             r#""cache":"miss","elapsed_ms":12.345,"queued_ms":0.0,"attempts":["#,
             r#"{"at_ms":0.25,"ms":3.5,"outcome":"throttled","status":429,"retry_after_ms":2000,"#,

@@ -14,6 +14,7 @@ fn call(time: u64) -> Work<CallRecord> {
     Work::Item(CallRecord {
         v: VERSION,
         time,
+        time_us: 0,
         integration: "shop".into(),
         operation: "get".into(),
         priority: "normal".into(),
