@@ -33,6 +33,7 @@ mod plugin_sandbox;
 mod plugins;
 mod plugins_shipped;
 mod proxy;
+mod quota_forms;
 mod rate_limit;
 mod reload;
 mod resilience;
