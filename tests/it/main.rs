@@ -24,6 +24,7 @@ mod config_errors;
 mod fallback;
 mod fan_out;
 mod journal;
+mod ladder;
 mod ledger;
 mod limits;
 mod metrics;
