@@ -45,4 +45,5 @@ mod sigv4_vectors;
 mod streaming;
 mod telemetry;
 mod timeouts;
+mod traps;
 mod upstream_faults;
