@@ -6,12 +6,9 @@ use bytes::Bytes;
 use http::{Method, Response};
 use http_body_util::Full;
 use serde_json::{Value, json};
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU16, AtomicUsize, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU16, Ordering},
 };
 use tokio::io::AsyncWriteExt;
 
@@ -353,43 +350,42 @@ async fn cached_answers_go_with_the_settings_of_any_branch() {
 #[tokio::test]
 async fn calls_at_the_same_time_share_one_fan_out_unless_a_cookie_is_in_it() {
     let gate = Gate::closed();
-    let (held, cookie) = (gate.clone(), Arc::new(AtomicUsize::new(0)));
-    let cookies = Arc::clone(&cookie);
-    let provider = Provider::slow(move |_| {
-        let (held, cookies) = (held.clone(), Arc::clone(&cookies));
+    let held = gate.clone();
+    let provider = Provider::slow(move |request| {
+        let held = held.clone();
         async move {
             held.pass().await;
             let with = [JSON, ("set-cookie", "a=b")];
-            reply(200, if cookies.load(Ordering::SeqCst) > 0 { &with } else { &with[..1] }, "1")
+            reply(200, if request.target == "/three" { &with } else { &with[..1] }, "1")
         }
     })
     .await;
-    let more = "[operations.all]\nfan_out = [\"one\", \"two\"]\ncache = \"1ms\"\n";
+    let more = "[operations.all]\nfan_out = [\"one\", \"two\"]\ncache = \"1h\"\n\
+                [operations.baked]\nfan_out = [\"one\", \"three\"]\ncache = \"1h\"\n";
     let gateway = start(&provider, more).await;
-    let both = async || {
+    let both = |operation: &'static str| {
         let spawn = || {
             let data = gateway.data();
-            tokio::spawn(async move { data.get("/v1/api/all").await })
+            tokio::spawn(async move { data.get(&format!("/v1/api/{operation}")).await })
         };
-        let (first, second) = (spawn(), spawn());
-        eventually("both calls wait", || async {
-            gateway.metric("cache_requests_total", &[("endpoint", "all"), ("result", "miss")]).await
-                >= if cookie.load(Ordering::SeqCst) > 0 { 4.0 } else { 2.0 }
-        })
-        .await;
-        gate.admit(4);
-        (first.await.unwrap(), second.await.unwrap())
+        (spawn(), spawn())
     };
-    let (first, second) = both().await;
-    assert_eq!((first.status.as_u16(), first.body), (second.status.as_u16(), second.body));
-    assert_eq!(provider.count(), 2, "two branches, once");
-    cookie.store(1, Ordering::SeqCst);
+    let waiting = [both("all"), both("baked")];
+    for endpoint in ["all", "baked"] {
+        let misses = [("endpoint", endpoint), ("result", "miss")];
+        gateway.reaches("cache_requests_total", &misses, 2.0).await;
+    }
     gate.open();
-    let (first, second) = both().await;
-    assert_eq!((first.status.as_u16(), second.status.as_u16()), (200, 200));
-    assert_eq!(first.header("cache-control"), "private, no-store");
-    assert_eq!(first.header("set-cookie"), "", "a cookie of one branch is not the fan-out's");
-    assert_eq!(provider.count(), 6, "each fetched for itself");
+    let [(first, second), (third, fourth)] = waiting;
+    let (first, second) = (first.await.unwrap(), second.await.unwrap());
+    assert_eq!((first.status.as_u16(), first.body), (second.status.as_u16(), second.body));
+    let (third, fourth) = (third.await.unwrap(), fourth.await.unwrap());
+    assert_eq!((third.status.as_u16(), third.body), (fourth.status.as_u16(), fourth.body));
+    for (headers, name) in [(&third.headers, "third"), (&fourth.headers, "fourth")] {
+        assert_eq!(headers["cache-control"], "private, no-store", "{name}");
+        assert!(!headers.contains_key("set-cookie"), "a cookie of one branch is not the fan-out's");
+    }
+    assert_eq!(provider.count(), 2 + 4, "one fan-out for both, and one for each");
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ max_attempts = 2
 base_delay = "10ms"
 jitter = 0.0
 [circuit_breaker]
-mode = "off"
+failures = 100
 [operations.get]
 path = "/ok/{{id}}"
 query = {{ q = "{{q}}" }}

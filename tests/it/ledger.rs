@@ -30,7 +30,7 @@ max_attempts = 2
 base_delay = "40ms"
 jitter = 0.0
 [circuit_breaker]
-mode = "off"
+failures = 100
 [operations.get]
 path = "/ok"
 [operations.flaky]

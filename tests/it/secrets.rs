@@ -18,6 +18,8 @@ auth.api_keys = [{ name = "billing", key = "${INBOUND_KEY}" }, { name = "none", 
 [admin]
 listen = "127.0.0.1:0"
 tokens = [{ name = "ops", role = "admin", token = "${ADMIN_TOKEN}" }]
+[journal]
+folder = "calls"
 "#;
 
 const ENV: [(&str, &str); 11] = [
@@ -227,6 +229,11 @@ async fn no_secret_is_found_in_anything_that_is_printed() {
     let leaks = found(&printed);
     assert!(leaks.is_empty(), "{} lines, e.g. {:#?}", leaks.len(), &leaks[..leaks.len().min(5)]);
     let leaks = found(&shown);
+    assert!(leaks.is_empty(), "{leaks:#?}");
+    let files = std::fs::read_dir(folder.path().join("calls")).unwrap();
+    let journal: String = files.map(|file| std::fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+    assert!(journal.lines().count() > 100, "every call is in it");
+    let leaks = found(&journal);
     assert!(leaks.is_empty(), "{leaks:#?}");
 }
 
