@@ -259,39 +259,6 @@ async fn an_answer_too_large_to_be_kept_is_passed_on_whole() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn fifty_concurrent_misses_are_one_request() {
-    for (status, attempts) in [(200, 1), (500, 3)] {
-        let gate = Gate::closed();
-        let held = gate.clone();
-        let provider = Provider::slow(move |request| {
-            let gate = held.clone();
-            async move {
-                gate.pass().await;
-                reply(status, &[], request.number.to_string())
-            }
-        })
-        .await;
-        let config = config(&provider.url(), "\"1h\"")
-            .replace("max_attempts = 1", "max_attempts = 3\nbase_delay = \"1ms\"");
-        let gateway = Arc::new(Gateway::start(&[("api", &config)]).await);
-        let mut calls = JoinSet::new();
-        for _ in 0..50 {
-            let gateway = Arc::clone(&gateway);
-            calls.spawn(async move { get(&gateway, "1").await });
-        }
-        gateway.reaches("cache_requests_total", &[("result", "miss")], 50.0).await;
-        gate.open();
-        let answers = calls.join_all().await;
-        let from = |source: &str| answers.iter().filter(|a| a.header("bascule-source") == source).count();
-        assert!(answers.iter().all(|a| a.status == status && a.text() == attempts.to_string()));
-        assert_eq!((from("upstream"), from("coalesced")), (1, 49));
-        let collapsed = answers.iter().filter(|a| a.header("cache-status").contains("; collapsed")).count();
-        assert_eq!(collapsed, 49);
-        assert_eq!(provider.count(), attempts);
-    }
-}
-
 #[tokio::test]
 async fn who_waits_still_gets_the_answer_when_the_first_caller_leaves() {
     let gate = Gate::closed();

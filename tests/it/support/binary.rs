@@ -34,8 +34,12 @@ pub fn binary() -> PathBuf {
 /// The binary with these arguments and nothing in its environment but what is given.
 pub fn command(arguments: &[&str], env: &[(&str, &str)]) -> Command {
     let mut command = Command::new(binary());
+    prepare(command.args(arguments), env);
     command
-        .args(arguments)
+}
+
+fn prepare(command: &mut Command, env: &[(&str, &str)]) {
+    command
         .env_clear()
         // Compiled plugins are kept between runs.
         .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
@@ -44,7 +48,6 @@ pub fn command(arguments: &[&str], env: &[(&str, &str)]) -> Command {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
-    command
 }
 
 /// Runs the binary to its end.
@@ -79,7 +82,20 @@ impl Served {
 
     /// The same with all arguments given; they must ask for JSON logs.
     pub async fn spawn(arguments: &[&str], env: &[(&str, &str)]) -> Self {
-        let mut child = command(arguments, env).spawn().expect("the binary runs");
+        Self::run(command(arguments, env)).await
+    }
+
+    /// The gateway with at most so many open files.
+    pub async fn start_with_files(folder: &Path, files: u32) -> Self {
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("ulimit -n {files} && exec \"$0\" \"$@\"")).arg(binary());
+        command.args(["--log-format", "json", "serve", "--config"]).arg(folder);
+        prepare(&mut command, &[]);
+        Self::run(command).await
+    }
+
+    async fn run(mut command: Command) -> Self {
+        let mut child = command.spawn().expect("the binary runs");
         let printed: Arc<Mutex<String>> = Arc::default();
         let readers = vec![
             tokio::spawn(keep(child.stdout.take().expect("a pipe"), Arc::clone(&printed))),
