@@ -46,5 +46,6 @@ mod simulate;
 mod streaming;
 mod telemetry;
 mod timeouts;
+mod traffic;
 mod traps;
 mod upstream_faults;
