@@ -13,8 +13,8 @@ use std::{
     time::Duration,
 };
 
-/// Most calls that are replayed at once: some 250 octets each, half a gigabyte. A journal of the default size has
-/// about a fifth of them.
+/// Most calls that are replayed at once: some 400 octets each, less than a gigabyte. A journal of the
+/// default size has about a fifth of them.
 pub const CALLS_MAX: usize = 2_000_000;
 
 /// Bad lines that are shown; further ones are counted.
