@@ -104,7 +104,14 @@ async fn health_has_exactly_the_promised_shape() {
             "next_probe_at",
             "rate_limit_remaining",
             "in_flight",
-            "plugins"
+            "plugins",
+            "failures",
+            "last_failure",
+            "last_success",
+            "rate_limits",
+            "rate_limit_forecast",
+            "waiting",
+            "concurrency_limit"
         ]
     );
     assert_eq!((&fresh["name"], &fresh["status"]), (&json!("shop"), &json!("healthy")));

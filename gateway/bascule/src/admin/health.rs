@@ -55,16 +55,16 @@ pub(super) fn health(services: &Services, integration: &LiveIntegration) -> Valu
         "last_error": *integration.last_error.lock(),
         "retry_phase": breaker.retry_phase.map(|phase| phase.to_string()),
         "next_probe_at": next_probe_at,
+        "rate_limit_remaining": integration.limiter.remaining(now),
+        "in_flight": integration.bulkhead.in_flight(),
+        "plugins": plugins,
         "failures": breaker.failures,
         "last_failure": date(breaker.last_failure, now),
         "last_success": date(breaker.last_success, now),
-        "rate_limit_remaining": integration.limiter.remaining(now),
-        "rate_limit_forecast": integration.limiter.forecast(now).map(|forecast| forecast_json(&forecast)),
         "rate_limits": integration.limiter.ledger(now).iter().map(entry_json).collect::<Vec<_>>(),
-        "in_flight": integration.bulkhead.in_flight(),
+        "rate_limit_forecast": integration.limiter.forecast(now).map(|forecast| forecast_json(&forecast)),
         "waiting": integration.bulkhead.waiting(),
         "concurrency_limit": integration.bulkhead.limit(),
-        "plugins": plugins,
     })
 }
 
