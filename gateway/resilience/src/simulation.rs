@@ -3,7 +3,7 @@
 //! A [`Simulation`] is a clock and an executor of its own. Tasks run one after the other in the order in which they were
 //! woken; when all of them wait, time jumps to the next timer. Nothing else decides the order of events: the same
 //! program with the same seed does the same things at the same times, to the nanosecond. What runs in it is the real
-//! code of this crate, because all of it takes its time from a [`Clock`].
+//! code of this crate, because all of it takes its time from a [`Clock`](crate::clock::Clock).
 //!
 //! It is meant for tests, for trying out settings, and for replaying what has happened under others. It is no runtime:
 //! tasks must wait for nothing but each other and its clock.

@@ -347,7 +347,7 @@ fn several_named_quotas_are_counted_down_together() {
     let soon = now + SECOND;
     assert_eq!(limiter.try_acquire(soon, ONE), Ok(()), "a new window of the short one");
     assert_eq!(limiter.try_acquire(soon, ONE), limited(3599 * SECOND, LimitedBy::Quota));
-    let labels: Vec<_> = limiter.ledger(soon).iter().map(LedgerEntry::label).collect();
+    let labels: Vec<_> = limiter.ledger(soon).iter().map(|entry| entry.budget.to_string()).collect();
     assert_eq!(labels, ["burst", "daily"]);
 }
 

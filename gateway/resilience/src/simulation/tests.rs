@@ -88,7 +88,8 @@ fn a_provider_follows_its_script_and_counts_its_quota_by_windows() {
     simulation.spawn(async move {
         for at in [0, 60, 100, 101, 102, 110] {
             clock.sleep_until(clock.at(Duration::from_secs(at))).await;
-            answers.borrow_mut().push(task.call().await);
+            let answer = task.call().await;
+            answers.borrow_mut().push(answer);
         }
     });
     simulation.run();

@@ -14,41 +14,41 @@ use parking_lot::Mutex;
 
 /// Calls at a constant rate.
 #[derive(Clone, Copy)]
-pub struct Traffic {
-    pub per_second: u32,
-    pub lasts: Duration,
+pub(crate) struct Traffic {
+    pub(crate) per_second: u32,
+    pub(crate) lasts: Duration,
     /// Whether each caller gives up after so long.
-    pub patience: Option<Duration>,
+    pub(crate) patience: Option<Duration>,
 }
 
 /// What came of it.
-pub struct World {
+pub(crate) struct World {
     /// Everything that happened, one line each.
-    pub trace: String,
+    pub(crate) trace: String,
     /// Calls that ended well.
-    pub good: u64,
+    pub(crate) good: u64,
     /// Calls that were made and failed.
-    pub failed: u64,
+    pub(crate) failed: u64,
     /// Calls that the circuit refused.
-    pub refused: u64,
+    pub(crate) refused: u64,
     /// Calls that ran out of time.
-    pub timed_out: u64,
+    pub(crate) timed_out: u64,
     /// Calls that found no place or no token.
-    pub held_back: u64,
+    pub(crate) held_back: u64,
     /// Calls that reached the provider.
-    pub sent: u64,
+    pub(crate) sent: u64,
     /// Calls that the provider refused because its quota was spent.
-    pub throttled: u64,
+    pub(crate) throttled: u64,
     /// Most calls at the provider at a time.
-    pub busiest: u64,
+    pub(crate) busiest: u64,
     /// When the circuit changed, and to what.
-    pub changes: Vec<(Duration, State)>,
+    pub(crate) changes: Vec<(Duration, State)>,
     /// How long the good calls took.
-    pub latencies: Vec<Duration>,
+    pub(crate) latencies: Vec<Duration>,
 }
 
 /// Plays a script with a guard, from a seed.
-pub fn play(
+pub(crate) fn play(
     seed: u64,
     script: Script,
     traffic: Traffic,
@@ -191,24 +191,25 @@ impl World {
     }
 
     /// All calls.
-    pub fn calls(&self) -> u64 {
+    pub(crate) fn calls(&self) -> u64 {
         self.good + self.failed + self.refused + self.timed_out + self.held_back
     }
 
     /// The latency that a share of the good calls stayed under.
-    pub fn quantile(&self, share: f64) -> Duration {
+    pub(crate) fn quantile(&self, share: f64) -> Duration {
         let mut sorted = self.latencies.clone();
         sorted.sort_unstable();
-        sorted[((sorted.len() - 1) as f64 * share) as usize]
+        let rank = (sorted.len().saturating_sub(1)) as f64 * share;
+        sorted.get(rank as usize).copied().unwrap_or_default()
     }
 
     /// When the circuit closed for the last time.
-    pub fn closed_at(&self) -> Option<Duration> {
+    pub(crate) fn closed_at(&self) -> Option<Duration> {
         self.changes.iter().rev().find(|(_, to)| *to == State::Closed).map(|(at, _)| *at)
     }
 
     /// Whether the circuit is closed at the end.
-    pub fn ends_closed(&self) -> bool {
+    pub(crate) fn ends_closed(&self) -> bool {
         self.changes.last().is_none_or(|(_, to)| *to == State::Closed)
     }
 }

@@ -87,7 +87,7 @@ fn the_ietf_fields_name_their_policies() {
 #[test]
 fn earlier_drafts_are_read_too() {
     let expected = Report { remaining: 50, limit: Some(100), reset: seconds(30), ..Report::default() };
-    assert_eq!(found(&[("ratelimit", "limit=100, remaining=50, reset=30")]), [expected.clone()]);
+    assert_eq!(found(&[("ratelimit", "limit=100, remaining=50, reset=30")]), std::slice::from_ref(&expected));
     let lines =
         [("ratelimit-limit", "100, 100;w=60"), ("ratelimit-remaining", "50"), ("ratelimit-reset", "30")];
     assert_eq!(found(&lines), [Report { window: seconds(60), ..expected }]);
