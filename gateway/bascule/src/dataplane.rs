@@ -78,7 +78,10 @@ impl DataPlane {
             Err(problem) => Err(Box::new(problem)),
         };
         let ended = match prepared {
-            Ok(call) => unless_it_panics(pipeline::handle(call)).await,
+            Ok(call) => {
+                completion.entered();
+                unless_it_panics(pipeline::handle(call)).await
+            }
             Err(problem) => {
                 let failure = Some(problem.code.as_str());
                 pipeline::Ended { result: Err(problem), failure, cause: None, rung: None }

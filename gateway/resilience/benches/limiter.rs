@@ -80,7 +80,7 @@ fn limiter(criterion: &mut Criterion) {
         let learnt = RateLimiter::new(RateLimiterConfig::default(), Instant::now());
         let now = Instant::now();
         let reset = now + Duration::from_secs(3600);
-        let report = QuotaReport { name: "", remaining: u64::MAX, limit: None, window: None, reset };
+        let report = QuotaReport { name: "", remaining: u64::MAX, limit: None, window: None, reset, cost: 1 };
         learnt.observe_quota(&report, now);
         group.bench_function("one_thread/learnt_quota", |bencher| {
             bencher.iter_custom(|count| calls(&learnt, call, count));

@@ -56,6 +56,14 @@ pub struct RateLimiterConfig {
     pub reserve: f64,
 }
 
+impl RateLimiterConfig {
+    /// Whether a call of this cost and priority would ever be let through: whether it fits into every full bucket.
+    #[must_use]
+    pub fn can_ever(&self, cost: NonZeroU32, priority: Priority) -> bool {
+        self.windows.iter().all(|window| Budget::new(window, self.reserve).can_ever(tokens(cost), priority))
+    }
+}
+
 /// So many calls in so much time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateWindow {

@@ -61,7 +61,7 @@ pub(super) fn health(services: &Services, integration: &LiveIntegration) -> Valu
         "failures": breaker.failures,
         "last_failure": date(breaker.last_failure, now),
         "last_success": date(breaker.last_success, now),
-        "rate_limits": integration.limiter.ledger(now).iter().map(entry_json).collect::<Vec<_>>(),
+        "rate_limits": rate_limits(integration, now),
         "rate_limit_forecast": integration.limiter.forecast(now).map(|forecast| forecast_json(&forecast)),
         "waiting": integration.bulkhead.waiting(),
         "concurrency_limit": integration.bulkhead.limit(),
@@ -86,9 +86,27 @@ fn forecast_json(forecast: &Forecast) -> Value {
     })
 }
 
-fn entry_json(entry: &LedgerEntry) -> Value {
+/// The integration's rate limits, and those that operations have of their own.
+fn rate_limits(integration: &LiveIntegration, now: Instant) -> Vec<Value> {
+    let mut operations: Vec<_> = integration.operations.values().collect();
+    operations.sort_by(|a, b| a.name.cmp(&b.name));
+    let own = operations.into_iter().filter_map(|operation| {
+        let (limiter, _) = operation.limiter.as_ref()?;
+        let name = operation.name.as_str();
+        Some(
+            limiter
+                .ledger(now)
+                .into_iter()
+                .map(move |entry| entry_json(&format!("{name}: {}", entry.budget), &entry)),
+        )
+    });
+    let whole = integration.limiter.ledger(now).into_iter();
+    whole.map(|entry| entry_json(&entry.budget.to_string(), &entry)).chain(own.flatten()).collect()
+}
+
+fn entry_json(name: &str, entry: &LedgerEntry) -> Value {
     json!({
-        "name": entry.budget.to_string(),
+        "name": name,
         "limit": entry.limit,
         "remaining": entry.remaining,
         "used": entry.used,

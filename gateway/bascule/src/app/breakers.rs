@@ -7,10 +7,7 @@ use crate::{
     pipeline::{Generation, LiveIntegration, Services, SharedBreaker},
     telemetry::{IntegrationMetrics, Telemetry},
 };
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 /// Shared breakers by name.
 pub(super) type Breakers = BTreeMap<BreakerName, Arc<SharedBreaker>>;
@@ -38,19 +35,16 @@ pub(super) fn same_breakers(settings: &Integration, before: &Breakers, now: &Bre
 }
 
 /// Tells every breaker who uses it, and those that are gone that nobody does.
-pub(super) fn show(
-    services: &Services,
-    before: &Breakers,
-    now: &Breakers,
-    integrations: &HashMap<crate::model::IntegrationName, Arc<LiveIntegration>>,
-) {
-    for (name, old) in before {
-        if !now.get(name).is_some_and(|new| Arc::ptr_eq(old, new)) {
+pub(super) fn show(services: &Services, next: &Generation) {
+    let before = services.generation.load();
+    for (name, old) in &before.breakers {
+        if !next.breakers.get(name).is_some_and(|new| Arc::ptr_eq(old, new)) {
             old.retire();
         }
     }
-    for (name, breaker) in now {
-        let users = integrations.values().flat_map(|live| users(&services.telemetry, live, name)).collect();
+    for (name, breaker) in &next.breakers {
+        let users =
+            next.integrations.values().flat_map(|live| users(&services.telemetry, live, name)).collect();
         breaker.show_to(users, services.now());
     }
 }

@@ -1,7 +1,7 @@
 //! A generation from a configuration: every integration, or every problem.
 
 use super::{
-    breakers::{breakers, same_breakers, show},
+    breakers::{breakers, same_breakers},
     integration::{Materials, integration},
     plugins::{load, phases, unchanged},
 };
@@ -74,7 +74,6 @@ pub fn build(
     changed.extend(before.integrations.keys().filter(|name| !integrations.contains_key(*name)).cloned());
     changed.sort();
     if problems.is_empty() {
-        show(services, &before.breakers, &breakers, &integrations);
         Ok((Generation { number: before.number + 1, config, integrations, breakers }, changed))
     } else {
         Err(problems)

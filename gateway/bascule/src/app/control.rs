@@ -1,6 +1,7 @@
 //! What operators may do to a running gateway: reload its configuration.
 
 use super::{
+    breakers::show,
     build::{Parts, build, with_plugin_problems},
     running::journal_problem,
 };
@@ -56,6 +57,7 @@ fn reload(sources: &Sources, parts: &Parts, services: &Services) -> Result<Reloa
         .telemetry
         .keep_journal(config.journal.as_ref())
         .map_err(|error| journal_problem(&config, &error, problems))?;
+    show(services, &generation);
     let number = generation.number;
     let old = services.generation.load_full();
     for (what, differs) in [

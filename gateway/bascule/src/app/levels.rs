@@ -2,8 +2,9 @@
 
 use crate::{
     pipeline::{LiveIntegration, Services},
-    telemetry::Levels,
+    telemetry::{Concurrency, Levels},
 };
+use bascule_resilience::RateLimiter;
 use std::sync::{Arc, Weak};
 
 /// Lets the gauges look at the integrations of the newest configuration, for as long as the services are there.
@@ -17,16 +18,25 @@ pub(super) fn observe(services: &Arc<Services>) {
 fn levels(services: &Services) -> Vec<Levels> {
     let now = services.now();
     let generation = services.generation.load();
+    let limits = |service: String, limiter: &RateLimiter, concurrency| Levels {
+        service,
+        rate_limit_remaining: limiter.remaining(now),
+        rate_limit_exhausted_in: limiter.forecast(now).and_then(|forecast| forecast.exhausted_in),
+        concurrency,
+    };
     let of = |integration: &Arc<LiveIntegration>| {
-        let (limiter, bulkhead) = (&integration.limiter, &integration.bulkhead);
-        Levels {
-            service: integration.settings.name.to_string(),
-            rate_limit_remaining: limiter.remaining(now),
-            rate_limit_exhausted_in: limiter.forecast(now).and_then(|forecast| forecast.exhausted_in),
-            concurrency_limit: bulkhead.limit(),
+        let bulkhead = &integration.bulkhead;
+        let concurrency = Concurrency {
+            limit: bulkhead.limit(),
             in_flight: bulkhead.in_flight(),
             waiting: bulkhead.waiting(),
-        }
+        };
+        let own = integration.operations.values().filter_map(|operation| {
+            let (limiter, _) = operation.limiter.as_ref()?;
+            Some(limits(operation.full_name.to_string(), limiter, None))
+        });
+        let whole = limits(integration.settings.name.to_string(), &integration.limiter, Some(concurrency));
+        own.chain([whole]).collect::<Vec<_>>()
     };
-    generation.integrations.values().map(of).collect()
+    generation.integrations.values().flat_map(of).collect()
 }

@@ -1,6 +1,7 @@
 //! Starting and stopping.
 
 use super::{
+    breakers::show,
     build::{Parts, build, with_plugin_problems},
     control::Reloader,
     export::Exporter,
@@ -130,6 +131,7 @@ pub fn assemble(options: &Options) -> Result<Assembled, StartError> {
     };
     let parts = Parts { host, tls };
     let (generation, _) = build(&parts, &services, config, loaded.warnings.about_the_same_files())?;
+    show(&services, &generation);
     services.generation.store(Arc::new(generation));
     let services = Arc::new(services);
     levels::observe(&services);

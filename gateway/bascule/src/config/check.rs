@@ -5,7 +5,7 @@
 
 mod fan_outs;
 
-pub(crate) use fan_outs::{branches, settle};
+pub(crate) use fan_outs::{branches, settle, sizes};
 
 use super::{
     context::Places,

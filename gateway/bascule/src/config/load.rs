@@ -57,6 +57,7 @@ pub(crate) fn assemble(found: Found, sources: &Sources, problems: Problems) -> R
     }
     let mut findings = check::ladders(&known);
     findings.extend(check::branches(&known));
+    findings.extend(check::sizes(&known, &all.places));
     findings.extend(check::settle(&mut known, &all.places));
     findings.extend(check::callers(&gateway, &known, &found, &all.places));
     findings.into_iter().for_each(|finding| all.problems.push(finding));

@@ -42,6 +42,8 @@ pub(super) struct Completion {
     caller: Option<String>,
     /// The caller's own; none: the operation's.
     priority: Option<Priority>,
+    /// Whether it got as far as the pipeline.
+    entered: bool,
     end: End,
     octets_in: Arc<AtomicU64>,
     done: bool,
@@ -72,6 +74,7 @@ impl Completion {
             method: method.as_str().to_owned(),
             caller: None,
             priority: None,
+            entered: false,
             end,
             octets_in: Arc::default(),
             done: false,
@@ -87,6 +90,11 @@ impl Completion {
     pub(super) fn caller(&mut self, name: &str, priority: Option<Priority>) {
         self.caller = Some(name.to_owned());
         self.priority = priority;
+    }
+
+    /// The request is a call now: what refuses it from here on is the integration's.
+    pub(super) fn entered(&mut self) {
+        self.entered = true;
     }
 
     /// Names what is called. From here on the call is counted in metrics, whose labels are bounded
@@ -212,7 +220,7 @@ impl Completion {
         // Refused is who made no attempt of its own; a rung may have made some.
         let asked = attempts.iter().any(|attempt| attempt.of.is_none());
         let (time, time_us) = journal::unix_millis(at);
-        let refused = journal::REFUSALS.contains(&self.end.outcome) && !asked;
+        let refused = self.entered && journal::REFUSALS.contains(&self.end.outcome) && !asked;
         self.services.telemetry.journal(CallRecord {
             v: journal::VERSION,
             time,

@@ -19,13 +19,18 @@ use crate::{
     model::{CallPhase, Cause, Outcome, TimeoutKind},
     telemetry::{KeyValue, attributes},
 };
-use bascule_resilience::{Around, Attempted, Attempts, Demand, Next, Permit, QuotaReport, StopReason};
+use bascule_resilience::{
+    Around, Attempted, Attempts, Demand, Next, Permit, QuotaReport, Refused, State, StopReason,
+};
 use exchange::Attempt;
 use http::StatusCode;
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+
+/// Who has waited this long for a token looks around again before sending.
+const WAITED: Duration = Duration::from_millis(1);
 
 /// How the attempts ended.
 pub(super) struct Finished {
@@ -57,7 +62,7 @@ pub(super) async fn run(
         if fetch.deadline.is_expired(now) {
             return last.unwrap_or_else(|| not_attempted(Failure::timeout(TimeoutKind::Whole)));
         }
-        if let Err(failure) = token(fetch).await {
+        if let Err(failure) = leave(fetch, permit, now).await {
             // No token for a retry: the call ends with what it has.
             return last.unwrap_or_else(|| not_attempted(failure));
         }
@@ -111,12 +116,57 @@ fn not_attempted(failure: Box<Failure>) -> Finished {
     }
 }
 
+/// Leave for one attempt: tokens, in time, and from a circuit that has not opened meanwhile.
+async fn leave(fetch: &Fetch, permit: Option<&Permit>, begun: Instant) -> Result<(), Box<Failure>> {
+    let breaker = &fetch.operation.breaker;
+    match permit {
+        None => token(fetch).await?,
+        Some(_) => tokio::select! {
+            biased;
+            taken = token(fetch) => taken?,
+            () = breaker.opened() => {}
+        },
+    }
+    let now = fetch.services.now();
+    if now.saturating_duration_since(begun) < WAITED {
+        return Ok(());
+    }
+    if permit.is_some_and(|permit| !permit.stands(now)) {
+        fetch.progress.event(attributes::event::CIRCUIT_OPEN, Vec::new);
+        let refused = breaker.check(now).err();
+        // It is half-open by now: its probes are others'.
+        let retry_after = breaker.config().reset_after.min(Duration::from_secs(1));
+        return Err(Failure::circuit_open(
+            &refused.unwrap_or(Refused { retry_after, state: State::HalfOpen }),
+        ));
+    }
+    // An attempt that cannot end in time, because the wait has eaten it, would only be held against the provider.
+    let typical = fetch.integration.attempt_times.quantile(0.5, now).unwrap_or_default();
+    if fetch.deadline.remaining(now).is_some_and(|left| left < typical) {
+        fetch.operation.metrics.timeout(TimeoutKind::Whole.as_str());
+        return Err(Failure::timeout(TimeoutKind::Whole));
+    }
+    Ok(())
+}
+
 /// A token from the integration's budget, and from the operation's own where it has one.
 async fn token(fetch: &Fetch) -> Result<(), Box<Failure>> {
     let clock = &*fetch.services.clock;
     let deadline = fetch.deadline.instant();
     let max_wait = mechanisms::max_wait(fetch.integration.settings.rate_limit.as_ref());
-    // The operation's own first: if it refuses, the integration's token is not wasted.
+    // The operation's own first: if it refuses, the integration's token is not wasted; and where the integration's is
+    // sure to refuse, as during a hold, nothing of the operation's is.
+    if fetch.operation.limiter.is_some() {
+        let now = fetch.services.now();
+        let most = fetch.deadline.remaining(now).map_or(max_wait, |left| left.min(max_wait));
+        if let Err(limited) = fetch.integration.limiter.check(now, demand(fetch))
+            && limited.retry_after > most
+        {
+            fetch.integration.metrics.rate_limit("limited");
+            fetch.progress.event(attributes::event::RATE_LIMITED, Vec::new);
+            return Err(Failure::limited(&limited));
+        }
+    }
     let mut granted = match &fetch.operation.limiter {
         Some((limiter, max_wait)) => limiter.acquire(clock, demand(fetch), *max_wait, deadline).await,
         None => Ok(()),
@@ -142,13 +192,14 @@ fn learn(fetch: &Fetch, attempt: &Attempt) -> Option<Instant> {
     let now = fetch.services.now();
     let reset_max = mechanisms::quota_reset_max(fetch.integration.settings.rate_limit.as_ref());
     for report in attempt.quotas.iter() {
-        let Some(reset) = report.reset else { continue };
+        let Some(reset) = report.renewed_in() else { continue };
         let report = QuotaReport {
             name: &report.name,
             remaining: report.remaining,
             limit: report.limit,
             window: report.window,
             reset: now + reset.min(reset_max),
+            cost: fetch.operation.policy.cost.get().into(),
         };
         limiter.observe_quota(&report, now);
     }

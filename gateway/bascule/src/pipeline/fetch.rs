@@ -12,7 +12,7 @@ use super::{
 };
 use crate::model::{Cause, Outcome};
 use bascule_resilience::{Mode, Permit, Settled};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Gets an answer. Every exit settles the breaker permit exactly once; dropping the future gives it back.
 pub(super) async fn fetch(mut fetch: Fetch) -> Result<Reply, Box<Failure>> {
@@ -29,8 +29,9 @@ pub(super) async fn fetch(mut fetch: Fetch) -> Result<Reply, Box<Failure>> {
     let begun = fetch.services.now();
     let finished = attempts::run(&fetch, admitted.permit.as_ref(), &outbound, &carry).await;
     let Admitted { place, permit } = admitted;
-    let failed = finished.breaker_failure.map(|failure| !failure).or(finished.outcome.breaker());
-    let settled = permit.map(|permit| settle(&fetch, permit, failed.filter(|_| finished.attempted), begun));
+    let good = finished.breaker_failure.map(|failure| !failure).or(finished.outcome.breaker());
+    let settled =
+        permit.map(|permit| settle(&fetch, permit, good.filter(|_| finished.attempted), finished.elapsed));
     record(&fetch, &finished, begun);
     if finished.attempted {
         // The provider's part of it: waits for tokens and between attempts say nothing about its load.
@@ -56,10 +57,10 @@ pub(super) async fn fetch(mut fetch: Fetch) -> Result<Reply, Box<Failure>> {
     Ok(guard(&fetch, reply, settled, place))
 }
 
-/// One outcome per call: a success, a failure, or nothing.
-fn settle(fetch: &Fetch, permit: Permit, good: Option<bool>, begun: Instant) -> Settled {
+/// One outcome per call: a success, a failure, or nothing. `elapsed` is the last attempt's time: our own waits make no
+/// provider slow.
+fn settle(fetch: &Fetch, permit: Permit, good: Option<bool>, elapsed: Duration) -> Settled {
     let now = fetch.services.now();
-    let elapsed = now.saturating_duration_since(begun);
     match good {
         Some(true) => permit.success(now, elapsed, fetch.services.unit()),
         Some(false) => {

@@ -174,6 +174,13 @@ impl Progress {
         }
     }
 
+    /// Takes down that an attempt was given up.
+    pub(super) fn given_up(&self, noted: Noted, now: Instant) {
+        if let Some(notes) = &self.account().notes {
+            notes.given_up(noted, now);
+        }
+    }
+
     /// What is noted for the journal; once. None when no journal is kept.
     pub(crate) fn take_notes(&self) -> Option<Taken> {
         self.account().notes.as_ref()?.take()

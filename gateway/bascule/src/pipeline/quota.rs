@@ -35,6 +35,13 @@ pub(super) struct Report {
     pub(super) reset: Option<Duration>,
 }
 
+impl Report {
+    /// How long until it is renewed: at the latest when its window has passed.
+    pub(super) fn renewed_in(&self) -> Option<Duration> {
+        self.reset.or(self.window)
+    }
+}
+
 /// All quotas that an answer tells of. Most tell of none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Quotas(Vec<Report>);
@@ -61,7 +68,7 @@ impl Quotas {
 
     /// How long until all that are used up are renewed, as far as that is known.
     pub(super) fn renewed_in(&self) -> Option<Duration> {
-        self.spent().filter_map(|report| report.reset).max()
+        self.spent().filter_map(Report::renewed_in).max()
     }
 
     fn spent(&self) -> impl Iterator<Item = &Report> {
@@ -71,17 +78,32 @@ impl Quotas {
 
 /// The provider's quotas, as far as the headers tell. `named` is the configured header for what is left.
 pub(super) fn quotas(headers: &HeaderMap, named: Option<&HeaderName>, now: SystemTime) -> Quotas {
-    let mut reports = ietf::reports(headers);
     let configured = named.and_then(|name| family(headers, name.as_str(), now));
-    let tells_more = named.filter(|_| configured.is_some());
-    reports.extend(configured.map(|report| Report { name: String::new(), ..report }));
-    for name in headers.keys().filter(|name| Some(*name) != tells_more) {
-        if is_remaining(name.as_str()) {
-            reports.extend(family(headers, name.as_str(), now));
+    let told = configured.is_some();
+    let mut reports: Vec<Report> =
+        configured.map(|report| Report { name: String::new(), ..report }).into_iter().collect();
+    for report in ietf::reports(headers) {
+        add(&mut reports, report, told);
+    }
+    for name in headers.keys().filter(|name| is_remaining(name.as_str())) {
+        if let Some(report) = family(headers, name.as_str(), now) {
+            add(&mut reports, report, told);
         }
     }
     reports.truncate(REPORTS_MAX);
     Quotas(reports)
+}
+
+/// Providers that send two families of headers speak of one quota twice: the lower word counts, and the configured
+/// header's, which is the unnamed one, whatever the others say.
+fn add(reports: &mut Vec<Report>, new: Report, configured: bool) {
+    match reports.iter_mut().find(|known| known.name == new.name) {
+        None => reports.push(new),
+        Some(known) if !(configured && new.name.is_empty()) && new.remaining < known.remaining => {
+            *known = new
+        }
+        Some(_) => {}
+    }
 }
 
 /// `Retry-After`, or the millisecond forms that some providers send beside it; not clamped.

@@ -268,6 +268,7 @@ impl Subject {
                 limit: quota.limit,
                 window: None,
                 reset: now + reset.min(self.quota_reset_max),
+                cost: self.cost.get().into(),
             };
             self.limiter.observe_quota(&report, now);
         }

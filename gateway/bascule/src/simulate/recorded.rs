@@ -1,6 +1,6 @@
 //! A journalled call as the replay needs it: smaller than its line, and with its words understood.
 
-use crate::telemetry::journal::{AttemptRecord, CallRecord};
+use crate::telemetry::journal::{AttemptRecord, CallRecord, REFUSALS};
 use bascule_resilience::{Outcome, Priority};
 use std::{rc::Rc, time::Duration};
 
@@ -206,6 +206,8 @@ fn way(record: &CallRecord, fate: Fate, unasked: bool) -> Way {
         "hit" | "stale" => Way::Cached,
         "coalesced" => Way::Coalesced,
         _ if unasked && matches!(fate, Fate::Succeeded | Fate::Rejected | Fate::Failed) => Way::Aside,
+        // Refused before it came to the integration's own limits: by the caller's.
+        _ if unasked && record.refused.is_none() && REFUSALS.contains(&&*record.ended) => Way::Aside,
         _ => Way::Provider,
     }
 }

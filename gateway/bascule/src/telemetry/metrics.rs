@@ -24,8 +24,8 @@ use prometheus::{Registry, TextEncoder};
 
 pub use bound::{IntegrationMetrics, OperationMetrics};
 use instruments::Instruments;
-pub use levels::Levels;
 pub(crate) use levels::Look;
+pub use levels::{Concurrency, Levels};
 use plugin::PluginMetrics;
 
 /// Most series of one metric; what is beyond is counted together as `otel_metric_overflow`. It is far

@@ -1,10 +1,10 @@
 //! The course of one guarded call: the same order as in the chart of [`crate::guard`], as plain async functions.
 
 use std::future::Future;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Attempt, GuardError, Request, Shared, Verdict};
-use crate::breaker::{Breaker, Permit, State};
+use crate::breaker::{Breaker, Permit, Refused, State};
 use crate::bulkhead::{Ask, BulkheadPermit, Overloaded};
 use crate::deadline::Deadline;
 use crate::hedge::hedged;
@@ -19,15 +19,27 @@ struct Admitted<'a> {
     permit: Option<Permit<&'a Breaker>>,
 }
 
+/// When the call began, and by when it must end.
+#[derive(Clone, Copy)]
+struct Time {
+    begun: Instant,
+    deadline: Deadline,
+}
+
 /// What one attempt came to; no result when it was given up.
 struct Tried<T, E> {
     result: Option<Result<T, E>>,
     verdict: Verdict,
+    /// How long the limits hold all calls because of it.
+    held_for: Option<Duration>,
+    took: Duration,
 }
 
 /// How the attempts ended. Without an outcome nothing was attempted.
 struct Finished<T, E> {
     outcome: Option<Outcome>,
+    /// How long the last attempt took: waits for tokens and between attempts say nothing about the load.
+    elapsed: Duration,
     result: Result<T, GuardError<E>>,
 }
 
@@ -49,12 +61,13 @@ where
     if let Some(budget) = &shared.budget {
         budget.record_call(admitted);
     }
-    let finished = attempts(request, permit.as_ref(), deadline, &judge, &operation).await;
+    let time = Time { begun, deadline };
+    let finished = attempts(request, permit.as_ref(), time, &judge, &operation).await;
     let now = shared.now();
     let took = now.saturating_duration_since(admitted);
     if let Some(outcome) = finished.outcome {
         if let Some(place) = &place {
-            place.observe(now, took, outcome);
+            place.observe(now, finished.elapsed, outcome);
         }
         match outcome {
             Outcome::Success | Outcome::Rejected => shared.health.record(now, true, took),
@@ -64,8 +77,8 @@ where
     }
     if let Some(permit) = permit {
         match finished.outcome.and_then(Outcome::breaker) {
-            Some(true) => permit.success(now, took, shared.unit()),
-            Some(false) => permit.failure(now, took, shared.unit()),
+            Some(true) => permit.success(now, finished.elapsed, shared.unit()),
+            Some(false) => permit.failure(now, finished.elapsed, shared.unit()),
             None => permit.neutral(now),
         };
     }
@@ -104,7 +117,7 @@ async fn place(shared: &Shared, ask: Ask) -> Result<Option<BulkheadPermit>, Over
 async fn attempts<T, E, F, Fut>(
     request: &Request<'_>,
     permit: Option<&Permit<&Breaker>>,
-    deadline: Deadline,
+    Time { begun, deadline }: Time,
     judge: &impl Fn(&Result<T, E>) -> Verdict,
     operation: &F,
 ) -> Finished<T, E>
@@ -113,25 +126,28 @@ where
     Fut: Future<Output = Result<T, E>>,
 {
     let shared = request.shared();
-    let begun = shared.now();
     let timeout = || GuardError::Timeout { after: shared.now().saturating_duration_since(begun) };
     let mut attempts = Attempts::new();
     let mut last: Option<Finished<T, E>> = None;
     loop {
         if deadline.is_expired(shared.now()) {
-            return last.unwrap_or_else(|| Finished { outcome: None, result: Err(timeout()) });
+            return last.unwrap_or_else(|| Finished {
+                outcome: None,
+                elapsed: Duration::ZERO,
+                result: Err(timeout()),
+            });
         }
-        if let Err(limited) = tokens(request, deadline).await {
+        if let Err(refusal) = tokens(request, permit, deadline).await {
             // No token for a retry: the call ends with what it has.
-            return last.unwrap_or(Finished { outcome: None, result: Err(limited) });
+            return last.unwrap_or(Finished { outcome: None, elapsed: Duration::ZERO, result: Err(refusal) });
         }
         let number = attempts.begin();
         let limit = attempts.attempt_timeout(&shared.retry, shared.attempt_timeout);
         let tried = attempt(request, number, deadline, limit, judge, operation).await;
         let now = shared.now();
         let Verdict { outcome, sent, listed, timed_out } = tried.verdict;
-        let held_for = learn(shared, outcome);
-        let attempted = Attempted { outcome, safe: !request.once, sent, listed, timed_out, held_for };
+        let attempted =
+            Attempted { outcome, safe: !request.once, sent, listed, timed_out, held_for: tried.held_for };
         let around = Around {
             now,
             remaining: deadline.remaining(now),
@@ -144,7 +160,7 @@ where
             Some(result) => result.map_err(GuardError::Failed),
             None => Err(timeout()),
         };
-        let finished = Finished { outcome: Some(outcome), result };
+        let finished = Finished { outcome: Some(outcome), elapsed: tried.took, result };
         let Next::Wait(wait) = next else { return finished };
         shared.clock.sleep_until(later(now, wait)).await;
         if permit.is_some_and(|permit| !permit.stands(shared.now())) {
@@ -154,10 +170,49 @@ where
     }
 }
 
-/// A token from every rate limit.
-async fn tokens<E>(request: &Request<'_>, deadline: Deadline) -> Result<(), GuardError<E>> {
+/// Leave for one attempt: a token from every rate limit, in time, and from a circuit that has not opened meanwhile.
+async fn tokens<E>(
+    request: &Request<'_>,
+    permit: Option<&Permit<&Breaker>>,
+    deadline: Deadline,
+) -> Result<(), GuardError<E>> {
+    let shared = request.shared();
+    let begun = shared.now();
+    let Some(breaker) = shared.breaker.as_deref() else { return from_all(request, deadline).await };
+    tokio::select! {
+        biased;
+        taken = from_all(request, deadline) => taken?,
+        () = breaker.opened() => {}
+    }
+    let now = shared.now();
+    if permit.is_some_and(|permit| !permit.stands(now)) {
+        breaker.check(now)?;
+        // It is half-open by now: its probes are others'.
+        let retry_after = breaker.config().reset_after.min(Duration::from_secs(1));
+        return Err(Refused { retry_after, state: State::HalfOpen }.into());
+    }
+    // An attempt that cannot end in time, because the wait has eaten it, would only be held against the dependency.
+    let typical = shared.times.quantile(0.5, now).unwrap_or_default();
+    if now > begun && deadline.remaining(now).is_some_and(|left| left < typical) {
+        return Err(GuardError::Timeout { after: now.saturating_duration_since(begun) });
+    }
+    Ok(())
+}
+
+/// A token from every rate limit. All are looked at before one is taken, so that what one refuses costs nothing of the
+/// others.
+async fn from_all<E>(request: &Request<'_>, deadline: Deadline) -> Result<(), GuardError<E>> {
     let shared = request.shared();
     let demand = Demand { cost: request.cost, priority: request.priority };
+    if shared.limiters.len() > 1 {
+        let now = shared.now();
+        for (limiter, max_wait) in &shared.limiters {
+            let most = deadline.remaining(now).map_or(*max_wait, |left| left.min(*max_wait));
+            limiter
+                .check(now, demand)
+                .or_else(|limited| if limited.retry_after > most { Err(limited) } else { Ok(()) })?;
+        }
+    }
     for (limiter, max_wait) in &shared.limiters {
         limiter.acquire(&*shared.clock, demand, *max_wait, deadline.instant()).await?;
     }
@@ -204,19 +259,29 @@ where
                     Verdict { timed_out: true, ..Verdict::from(outcome) }
                 }
             };
-            let took = now.saturating_duration_since(begun);
-            if verdict.outcome == Outcome::Success {
-                shared.times.record(now, true, took);
-            }
-            Tried { result, verdict }
+            // Heard also when another one wins.
+            let held_for = learn(shared, verdict.outcome);
+            Tried { result, verdict, held_for, took: now.saturating_duration_since(begun) }
         }
     };
     let hedge = shared.hedge.as_ref().filter(|_| !request.once);
     let delay = hedge.and_then(|hedge| Some((hedge.delay(&shared.times, shared.now())?, hedge.max.get())));
-    let Some((delay, max)) = delay else { return try_once(None).await };
-    let hedge = |_| granted(request).map(|place| try_once(Some(place)));
-    let good = |tried: &Tried<T, E>| matches!(tried.verdict.outcome, Outcome::Success | Outcome::Rejected);
-    hedged(&*shared.clock, delay, max, try_once(None), hedge, good).await.value
+    let begun = shared.now();
+    let tried = match delay {
+        None => try_once(None).await,
+        Some((delay, max)) => {
+            let hedge = |_| granted(request).map(|place| try_once(Some(place)));
+            let good =
+                |tried: &Tried<T, E>| matches!(tried.verdict.outcome, Outcome::Success | Outcome::Rejected);
+            hedged(&*shared.clock, delay, max, try_once(None), hedge, good).await.value
+        }
+    };
+    // The race, and not the exchange that won it: a percentile of hedges' own times would fall and fall.
+    if tried.verdict.outcome == Outcome::Success {
+        let now = shared.now();
+        shared.times.record(now, true, now.saturating_duration_since(begun));
+    }
+    tried
 }
 
 /// Leave for a hedge: the circuit still trusts the dependency, the retry budget has one left, and there are a place and

@@ -242,6 +242,75 @@ async fn a_verdict_may_forbid_a_retry_or_allow_one_that_does_no_harm() {
     assert_eq!(attempts(guard.request().once(), Verdict { sent: false, ..failed }).await, 3, "never arrived");
 }
 
+#[tokio::test(start_paused = true)]
+async fn calls_that_wait_for_a_token_are_refused_when_the_circuit_opens() {
+    let window = RateWindow { requests: count(1), window: SECOND, burst: count(1) };
+    let config = RateLimiterConfig { windows: vec![window], ..RateLimiterConfig::default() };
+    let guard = Guard::new("x").rate_limit(config, 60 * SECOND).circuit_breaker(breaker(1)).build();
+    let server = Server::new(u32::MAX);
+    let slow = |_| async {
+        tokio::time::sleep(SECOND / 2).await;
+        server.call().await
+    };
+    let (first, second, third) = tokio::join!(guard.call(slow), guard.call(slow), guard.call(slow));
+    assert_eq!(first.unwrap_err().into_failure(), Some("down"));
+    assert!(second.unwrap_err().is_circuit_open() && third.unwrap_err().is_circuit_open());
+    assert_eq!(server.calls(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_for_tokens_and_between_attempts_is_not_the_dependencys_slowness() {
+    let window = RateWindow { requests: count(1), window: SECOND, burst: count(1) };
+    let limit = RateLimiterConfig { windows: vec![window], ..RateLimiterConfig::default() };
+    let slow = crate::breaker::SlowCall { threshold: SECOND / 2, rate: 0.5, min_calls: count(2) };
+    let config = BreakerConfig { slow_call: Some(slow), ..breaker(5) };
+    let places = BulkheadConfig {
+        adaptive: Some(crate::bulkhead::AdaptiveLimit::default()),
+        ..BulkheadConfig::default()
+    };
+    let guard =
+        Guard::new("x").rate_limit(limit, 60 * SECOND).circuit_breaker(config).bulkhead(places).build();
+    let limit_before = guard.bulkhead().unwrap().limit();
+    for _ in 0..20 {
+        guard.call(|_| async { Ok::<_, &str>(()) }).await.unwrap();
+    }
+    assert_eq!(guard.breaker().unwrap().state(TokioClock.now()), State::Closed);
+    assert!(guard.bulkhead().unwrap().limit() >= limit_before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_limit_refuses_costs_nothing_of_the_others() {
+    let window =
+        |requests| RateWindow { requests: count(requests), window: 3600 * SECOND, burst: count(requests) };
+    let config =
+        |requests| RateLimiterConfig { windows: vec![window(requests)], ..RateLimiterConfig::default() };
+    let guard =
+        Guard::new("x").rate_limit(config(10), Duration::ZERO).rate_limit(config(1), Duration::ZERO).build();
+    for _ in 0..5 {
+        let _ = guard.call(|_| async { Ok::<_, &str>(()) }).await;
+    }
+    let left: Vec<_> = guard.limiters().map(|limiter| limiter.remaining(TokioClock.now()).unwrap()).collect();
+    assert_eq!(left, [9, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hedge_that_wins_does_not_hide_the_429_of_the_attempt_that_lost() {
+    let hedge = HedgeConfig { after: HedgeAfter::Delay(10 * MILLI), max: count(1) };
+    let guard = Guard::new("x").hedge(hedge).rate_limit(RateLimiterConfig::default(), Duration::ZERO).build();
+    let judge = |result: &Result<bool, ()>| match result {
+        Ok(true) => Outcome::Success,
+        _ => Outcome::Throttled { retry_after: Some(5 * SECOND) },
+    };
+    let answer = guard
+        .call_judged(judge, |attempt| async move {
+            tokio::time::sleep(if attempt.hedge { 50 * MILLI } else { 20 * MILLI }).await;
+            Ok::<_, ()>(attempt.hedge)
+        })
+        .await;
+    assert!(answer.unwrap());
+    assert!(guard.call(|_| async { Ok::<_, ()>(()) }).await.unwrap_err().is_limited());
+}
+
 #[test]
 fn a_guarded_call_can_run_on_any_thread() {
     fn sendable<T: Send>(_: T) {}

@@ -48,6 +48,8 @@ pub struct QuotaReport<'a> {
     pub window: Option<Duration>,
     /// When it starts anew.
     pub reset: Instant,
+    /// What the call that was answered had cost: it is under way no longer.
+    pub cost: u64,
 }
 
 /// All quotas that are known, the least recently heard first.
@@ -169,7 +171,7 @@ impl Learnt {
 
     fn observe(&mut self, report: &QuotaReport<'_>, now: Instant) {
         self.in_flight.age(self.length(), now);
-        self.in_flight.answered();
+        self.in_flight.answered(report.cost);
         if report.reset <= now {
             return;
         }
@@ -273,13 +275,13 @@ impl InFlight {
         self.recent = self.recent.saturating_add(cost);
     }
 
-    fn answered(&mut self) {
-        if self.unknown > 0 {
-            self.unknown -= 1;
-        } else if self.before > 0 {
-            self.before -= 1;
-        } else {
-            self.recent = self.recent.saturating_sub(1);
+    /// A call of this cost was answered: the longest that may have been under way is believed to be the one.
+    fn answered(&mut self, cost: u64) {
+        let mut rest = cost;
+        for waiting in [&mut self.unknown, &mut self.before, &mut self.recent] {
+            let taken = rest.min(*waiting);
+            *waiting -= taken;
+            rest -= taken;
         }
     }
 
@@ -301,7 +303,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn report(name: &str, remaining: u64, reset: Instant) -> QuotaReport<'_> {
-        QuotaReport { name, remaining, limit: None, window: None, reset }
+        QuotaReport { name, remaining, limit: None, window: None, reset, cost: 1 }
     }
 
     fn observe(quotas: &mut Quotas, report: &QuotaReport<'_>, now: Instant) {

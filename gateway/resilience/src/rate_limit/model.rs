@@ -264,6 +264,7 @@ proptest! {
                     limit: Some(truth.limit),
                     window: Some(Duration::from_nanos(truth.length)),
                     reset: instant(end),
+                    cost: 1,
                 },
                 instant(at),
             );

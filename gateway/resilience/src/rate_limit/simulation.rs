@@ -93,6 +93,7 @@ fn run(limiter: Option<&Arc<RateLimiter>>, clock: &VirtualClock, seed: u64, talk
                         limit: provider.talkative.then_some(LIMIT),
                         window: provider.talkative.then_some(LENGTH),
                         reset: answer.reset,
+                        cost: 1,
                     };
                     limiter.observe_quota(&report, now);
                     if answer.throttled {

@@ -39,7 +39,7 @@ fn costing(cost: u32) -> Demand {
 
 /// The provider's only quota.
 fn quota(remaining: u64, reset: Instant) -> QuotaReport<'static> {
-    QuotaReport { name: "", remaining, limit: None, window: None, reset }
+    QuotaReport { name: "", remaining, limit: None, window: None, reset, cost: 1 }
 }
 
 fn limited(retry_after: Duration, by: LimitedBy) -> Result<(), Limited> {

@@ -8,6 +8,7 @@ use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Instant;
 
 use super::{Core, Fresh, Held, Landed, RenewError, Sender};
 use crate::span::{later, scaled};
@@ -24,8 +25,9 @@ impl<T, E> Fetching<T, E> {
     }
 
     pub(super) async fn run(mut self) {
+        let begun = self.core.clock.now();
         let fetched = self.fetch().await;
-        if let Err(error) = &*self.settle(fetched) {
+        if let Err(error) = &*self.settle(fetched, begun) {
             (self.core.told)(error);
         }
     }
@@ -44,14 +46,15 @@ impl<T, E> Fetching<T, E> {
         .await
     }
 
-    /// Gives back what everybody was told.
-    fn settle(&mut self, fetched: Result<Fresh<T>, RenewError<E>>) -> Arc<Landed<T, E>> {
+    /// Gives back what everybody was told. A life counts from when the fetch was `begun`: that the answer was slow does
+    /// not lengthen it.
+    fn settle(&mut self, fetched: Result<Fresh<T>, RenewError<E>>, begun: Instant) -> Arc<Landed<T, E>> {
         self.settled = true;
         let now = self.core.clock.now();
         let (landed, renew) = match fetched {
             Ok(Fresh { value, life }) => {
-                let renew = later(now, scaled(life, self.core.renew_at));
-                (Ok(Arc::new(Held { value, end: later(now, life) })), renew)
+                let renew = later(begun, scaled(life, self.core.renew_at));
+                (Ok(Arc::new(Held { value, end: later(begun, life) })), renew)
             }
             Err(error) => (Err(error), later(now, self.core.retry_pause)),
         };
@@ -66,7 +69,8 @@ impl<T, E> Fetching<T, E> {
 impl<T, E> Drop for Fetching<T, E> {
     fn drop(&mut self) {
         if !self.settled {
-            self.settle(Err(RenewError::Dropped));
+            let now = self.core.clock.now();
+            self.settle(Err(RenewError::Dropped), now);
         }
     }
 }

@@ -149,7 +149,8 @@ impl Caller {
         let answer = self.provider.call().await;
         line(&self.trace, &self.clock, format_args!("{begun} {}", answer.outcome));
         if let Some((remaining, limit, reset)) = answer.quota {
-            let report = QuotaReport { name: "", remaining, limit: Some(limit), window: None, reset };
+            let report =
+                QuotaReport { name: "", remaining, limit: Some(limit), window: None, reset, cost: 1 };
             self.guard.limiters().for_each(|limiter| limiter.observe_quota(&report, self.clock.now()));
         }
         if answer.outcome == Outcome::Success { Ok(answer) } else { Err(answer) }

@@ -16,9 +16,46 @@ use crate::{
 use http::Method;
 use std::{collections::BTreeSet, sync::Arc};
 
+/// Most calls that one call may set off at once.
+const CALLS_MAX: usize = 64;
+/// Fan-outs nest no deeper.
+const DEPTH_MAX: usize = 3;
+
 /// Looks at what every branch is given, and at what it needs.
 pub(crate) fn branches(all: &All) -> Vec<Diagnostic> {
     all.values().flat_map(|known| &known.rungs).flat_map(|place| branch(all, place)).collect()
+}
+
+/// Looks at how many calls one call of a fan-out sets off, with the fan-outs among its branches.
+pub(crate) fn sizes(all: &All, places: &Places) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    for (name, known) in all {
+        let Some(integration) = &known.integration else { continue };
+        for operation in integration.operations.values().filter(|operation| operation.fan_out.is_some()) {
+            let node = (name.clone(), operation.name.clone());
+            let calls = leaves(all, &node, 0);
+            if calls > CALLS_MAX {
+                let key = format!("operations.{}.fan_out", operation.name);
+                let message =
+                    format!("with the fan-outs among its branches this makes {calls} calls at once");
+                let help = format!("name fewer branches: at most {CALLS_MAX} in all");
+                found.push(placed(&integration.file, key, places, message, help));
+            }
+        }
+    }
+    found
+}
+
+/// The calls at the end of all branches. What leads in a circle has a problem of its own.
+fn leaves(all: &All, node: &Node, depth: usize) -> usize {
+    let branches = operation(all, &node.0, &node.1).and_then(|operation| operation.fan_out.as_ref());
+    match branches {
+        Some(branches) if depth < DEPTH_MAX => branches
+            .iter()
+            .map(|branch| leaves(all, &(branch.integration.clone(), branch.operation.clone()), depth + 1))
+            .fold(0, usize::saturating_add),
+        _ => 1,
+    }
 }
 
 fn branch(all: &All, place: &RungPlace) -> Vec<Diagnostic> {

@@ -70,16 +70,24 @@ fn window(table: &Reader<'_, '_>) -> Option<RateWindow> {
 }
 
 /// Reads `cost`, and says where a budget could never pay it.
-pub(crate) fn cost(table: &Reader<'_, '_>, budgets: [Option<&RateLimit>; 2]) -> NonZeroU32 {
+pub(crate) fn cost(
+    table: &Reader<'_, '_>,
+    priority: Priority,
+    budgets: [Option<&RateLimit>; 2],
+) -> NonZeroU32 {
     let Some(cost) = table.field("cost").and_then(|field| field.count()) else { return NonZeroU32::MIN };
-    let windows = budgets.into_iter().flatten().flat_map(|budget| &budget.limiter.windows);
-    if let Some(smallest) = windows.map(|window| window.burst).min()
-        && cost > smallest
-    {
+    let budgets = || budgets.into_iter().flatten().map(|budget| &budget.limiter);
+    if !budgets().all(|limiter| limiter.can_ever(cost, Priority::High)) {
         table.problem(
             "cost",
-            format!("no call could ever go: a budget allows bursts of {smallest} only"),
+            "no call could ever go: a rate limit allows smaller bursts only",
             "lower `cost`, or raise `burst` of the rate limit",
+        );
+    } else if !budgets().all(|limiter| limiter.can_ever(cost, priority)) {
+        table.problem(
+            "cost",
+            "only calls of high priority could ever go: the rest of a burst is reserved for them",
+            "lower `cost` or `reserve`, or give the operation priority = \"high\"",
         );
     }
     cost

@@ -94,8 +94,8 @@ pub(crate) fn operation(
     let (breaker, shared_breaker) =
         breaker.map_or((None, None), |chosen| (Some(chosen.config), chosen.shared));
     let rate_limit = table.field("rate_limit").and_then(|field| rate_limit(&field));
-    let cost = cost(&table, [base.rate_limit.as_ref(), rate_limit.as_ref()]);
     let priority = priority(&table).unwrap_or(base.priority);
+    let cost = cost(&table, priority, [base.rate_limit.as_ref(), rate_limit.as_ref()]);
     let reads = matches!(method, Method::GET | Method::HEAD | Method::OPTIONS);
     let hedge = operation_hedge(&table, base.hedge.as_ref(), reads, retry_safe && !safe_by_key);
     let timeouts = timeouts(&table, base.timeouts);

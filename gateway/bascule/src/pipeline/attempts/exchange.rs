@@ -8,7 +8,7 @@ use super::super::{
     decode::{DecodeError, decode},
     held::{Held, hold},
     phases,
-    progress::Judged,
+    progress::{Judged, Noted},
     quota::Quotas,
     request::{Outbound, OutboundBody, Wire, bug, shown_url},
 };
@@ -89,7 +89,7 @@ pub(super) async fn attempt(
     limit: Option<Duration>,
     hedge: bool,
 ) -> Result<Attempt, Box<Failure>> {
-    let mut noted = None;
+    let mut under_way = UnderWay { fetch, noted: None };
     fetch.progress.switch(CallPhase::Attempt, fetch.services.now());
     // A hedge is sent again just as a retry is.
     let resend = number - u32::from(!hedge);
@@ -109,8 +109,9 @@ pub(super) async fn attempt(
         let Some(body) = outbound.body.take() else { return Err(bug("a one-shot body was used twice")) };
         let request = wire.into_request(body)?;
         let begun = fetch.services.now();
-        let noted =
-            *noted.get_or_insert_with(|| fetch.progress.attempt(&fetch.operation.full_name, begun, hedge));
+        let noted = *under_way
+            .noted
+            .get_or_insert_with(|| fetch.progress.attempt(&fetch.operation.full_name, begun, hedge));
         let sent = fetch
             .integration
             .client
@@ -129,13 +130,25 @@ pub(super) async fn attempt(
                 let elapsed = now.saturating_duration_since(begun);
                 attempt.elapsed = elapsed;
                 fetch.progress.judged(noted, &judged(&attempt, elapsed));
-                if attempt.outcome == Outcome::Success {
-                    fetch.integration.attempt_times.record(now, true, elapsed);
-                }
+                under_way.noted = None;
                 let error_type = (attempt.outcome != Outcome::Success).then(|| attempt.outcome.as_str());
                 end(span, attempt.status, error_type);
                 return Ok(attempt);
             }
+        }
+    }
+}
+
+/// An exchange that is not judged yet: dropped, it has lost a race or its caller.
+struct UnderWay<'a> {
+    fetch: &'a Fetch,
+    noted: Option<Noted>,
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        if let Some(noted) = self.noted {
+            self.fetch.progress.given_up(noted, self.fetch.services.now());
         }
     }
 }

@@ -25,9 +25,26 @@ pub(super) async fn attempt(
     number: u32,
     limit: Option<Duration>,
 ) -> Result<Attempt, Box<Failure>> {
-    let Some((delay, max)) = plan(fetch, outbound) else {
-        return once(fetch, outbound, number, limit, None).await;
+    let begun = fetch.services.now();
+    let done = match plan(fetch, outbound) {
+        None => once(fetch, outbound, number, limit, None).await,
+        Some((delay, max)) => race(fetch, outbound, number, limit, (delay, max)).await,
     };
+    // The race, and not the exchange that won it: a percentile of hedges' own times would fall and fall.
+    if done.as_ref().is_ok_and(|attempt| attempt.outcome == Outcome::Success) {
+        let now = fetch.services.now();
+        fetch.integration.attempt_times.record(now, true, now.saturating_duration_since(begun));
+    }
+    done
+}
+
+async fn race(
+    fetch: &Fetch,
+    outbound: &Outbound,
+    number: u32,
+    limit: Option<Duration>,
+    (delay, max): (Duration, u32),
+) -> Result<Attempt, Box<Failure>> {
     let mut overlap = None;
     let hedge = |_| {
         let place = granted(fetch)?;
@@ -41,7 +58,8 @@ pub(super) async fn attempt(
     let raced = hedged(&*fetch.services.clock, delay, max, first, hedge, good).await;
     if let Some(overlap) = overlap {
         overlap.end(CallPhase::Attempt, fetch.services.now());
-        fetch.operation.metrics.hedge(if raced.winner > 0 { "won" } else { "lost" });
+        let won = raced.winner > 0 && good(&raced.value);
+        fetch.operation.metrics.hedge(if won { "won" } else { "lost" });
     }
     raced.value
 }
@@ -85,5 +103,7 @@ fn granted(fetch: &Fetch) -> Option<BulkheadPermit> {
     {
         return None;
     }
-    limiters.all(|limiter| limiter.try_acquire(now, demand(fetch)).is_ok()).then_some(place)
+    let taken = limiters.all(|limiter| limiter.try_acquire(now, demand(fetch)).is_ok());
+    integration.metrics.rate_limit(if taken { "allowed" } else { "limited" });
+    taken.then_some(place)
 }

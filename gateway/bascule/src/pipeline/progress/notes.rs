@@ -95,6 +95,16 @@ impl Notes {
         };
     }
 
+    /// An attempt was given up for another one, or with its call: it took as long as until now.
+    pub(super) fn given_up(&self, noted: Noted, now: Instant) {
+        let mut attempts = self.attempts.lock();
+        let note = attempts.as_mut().zip(noted.0).and_then(|(taken, index)| taken.noted.get_mut(index));
+        let Some(note) = note.filter(|note| !note.judged) else { return };
+        note.judged = true;
+        let since = millis(now.saturating_duration_since(self.begun));
+        note.record.ms = ((since - note.record.at_ms).max(0.0) * 1000.0).round() / 1000.0;
+    }
+
     pub(super) fn take(&self) -> Option<Taken> {
         self.attempts.lock().take()
     }
@@ -131,6 +141,20 @@ mod tests {
         timed_out: false,
         sent: true,
     };
+
+    #[test]
+    fn an_attempt_that_was_given_up_ends_there_and_not_with_the_call() {
+        let begun = Instant::now();
+        let notes = Notes::begun(begun);
+        let own: Arc<str> = "a.x".into();
+        let (loser, winner) = (notes.attempt(&own, begun, false), notes.attempt(&own, begun + 5 * MS, true));
+        notes.judged(winner, &Judged { outcome: "success", ..JUDGED });
+        notes.given_up(winner, begun + 8 * MS);
+        notes.given_up(loser, begun + 8 * MS);
+        let (records, _) = notes.take().unwrap().into_records(&own, 900 * MS);
+        assert_eq!((records[0].ms, &*records[0].outcome), (8.0, "cancelled"));
+        assert_eq!((records[1].ms, &*records[1].outcome), (2.5, "success"));
+    }
 
     #[test]
     fn attempts_are_completed_in_their_places_whoever_made_them() {

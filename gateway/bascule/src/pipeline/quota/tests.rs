@@ -114,6 +114,23 @@ fn several_windows_are_told_apart_by_their_suffix() {
 fn a_suffix_may_say_how_long_the_window_is() {
     let found = found(&[("x-ratelimit-remaining-minute", "3"), ("x-ratelimit-limit-minute", "10")]);
     assert_eq!((found[0].window, found[0].limit, found[0].reset), (seconds(60), Some(10), None));
+    assert_eq!(found[0].renewed_in(), seconds(60), "at the latest");
+}
+
+#[test]
+fn two_families_of_headers_speak_of_one_quota() {
+    let lines = [
+        ("ratelimit-remaining", "7"),
+        ("ratelimit-reset", "5"),
+        ("x-ratelimit-remaining", "6"),
+        ("x-ratelimit-reset", "5"),
+    ];
+    let found = found(&lines);
+    assert_eq!((found.len(), found[0].remaining), (1, 6));
+    let name = HeaderName::from_static("x-quota-remaining");
+    let lines = [("x-quota-remaining", "9"), ("x-quota-reset", "5"), ("x-ratelimit-remaining", "0")];
+    let configured = quotas(&headers(&lines), Some(&name), now()).0;
+    assert_eq!((configured.len(), configured[0].remaining), (1, 9), "the configured one is believed");
 }
 
 #[test]

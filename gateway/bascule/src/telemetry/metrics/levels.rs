@@ -10,20 +10,27 @@ use opentelemetry::{KeyValue, metrics::Meter};
 
 use crate::telemetry::attributes::{label, metric};
 
-/// How things stand with one integration.
+/// How things stand with one integration, or with the rate limit of one operation.
 #[derive(Clone, Debug)]
 pub struct Levels {
-    /// The integration.
+    /// The integration; `integration.operation` for an operation's own rate limit.
     pub service: String,
     /// Calls that its rate limits would let go at once; none where nothing limits them.
     pub rate_limit_remaining: Option<u64>,
     /// How long until its rate limits are used up, if calls go on as they have lately; none when they last.
     pub rate_limit_exhausted_in: Option<Duration>,
-    /// Calls at a time that it may have at present.
-    pub concurrency_limit: usize,
-    /// Calls that it has.
+    /// Calls at a time; none for an operation, which has no limit of its own.
+    pub concurrency: Option<Concurrency>,
+}
+
+/// Calls at a time.
+#[derive(Clone, Copy, Debug)]
+pub struct Concurrency {
+    /// As many as are let through at present.
+    pub limit: usize,
+    /// As many as there are.
     pub in_flight: usize,
-    /// Calls that wait for a place.
+    /// As many as wait for a place.
     pub waiting: usize,
 }
 
@@ -54,13 +61,13 @@ pub(super) fn register(meter: &Meter, source: &Source) {
         source,
         metric::CONCURRENCY_LIMIT,
         "Calls at a time that are let through at present.",
-        |levels| Some(levels.concurrency_limit as f64),
+        |levels| levels.concurrency.map(|calls| calls.limit as f64),
     );
     gauge(meter, source, metric::CONCURRENCY_IN_FLIGHT, "Calls under way.", |levels| {
-        Some(levels.in_flight as f64)
+        levels.concurrency.map(|calls| calls.in_flight as f64)
     });
     gauge(meter, source, metric::CONCURRENCY_WAITING, "Calls that wait for a place.", |levels| {
-        Some(levels.waiting as f64)
+        levels.concurrency.map(|calls| calls.waiting as f64)
     });
 }
 
