@@ -56,7 +56,7 @@ use crate::retry::{RetryBudget, RetryPolicy};
 ///     .bulkhead(BulkheadConfig::default())
 ///     .build();
 ///
-/// let price = prices.call_or(|_attempt| quote(), |_error| async { Ok(40) }).await;
+/// let price: Result<u32, std::io::Error> = prices.call_or(|_attempt| quote(), |_error| async { Ok(40) }).await;
 /// assert_eq!(price.unwrap(), 42);
 /// # }
 /// ```
