@@ -179,6 +179,11 @@ impl CircuitBreaker {
         HealthStatus::new(&self.name, &self.breaker.snapshot(now), &self.health.snapshot(now), now)
     }
 
+    /// Where the outcomes of its calls are counted.
+    pub(crate) const fn calls(&self) -> &Arc<HealthStats> {
+        &self.health
+    }
+
     /// What it has seen.
     #[must_use]
     pub fn stats(&self) -> Stats {

@@ -9,6 +9,7 @@ use crate::bulkhead::{Bulkhead, BulkheadConfig};
 use crate::clock::{Clock, Random, SystemRandom, TokioClock};
 use crate::health::HealthStats;
 use crate::hedge::HedgeConfig;
+use crate::library::CircuitBreaker;
 use crate::rate_limit::{RateLimiter, RateLimiterConfig};
 use crate::retry::{BudgetConfig, RetryBudget, RetryPolicy};
 
@@ -25,6 +26,7 @@ pub struct GuardBuilder {
     timeout: Option<Duration>,
     attempt_timeout: Option<Duration>,
     times: Option<Arc<HealthStats>>,
+    health: Option<Arc<HealthStats>>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     on_state_change: Box<dyn Fn(&Transition) + Send + Sync>,
@@ -49,6 +51,7 @@ impl GuardBuilder {
             timeout: None,
             attempt_timeout: None,
             times: None,
+            health: None,
             clock: Arc::new(TokioClock),
             random: Arc::new(SystemRandom),
             on_state_change: Box::new(|_| ()),
@@ -64,6 +67,14 @@ impl GuardBuilder {
     /// A circuit that others use too.
     pub fn shared_breaker(mut self, breaker: Arc<Breaker>) -> Self {
         self.breaker = Some(Part::Shared(breaker));
+        self
+    }
+
+    /// The circuit of a [`CircuitBreaker`], a registry's for instance, whose statistics the guard's calls join: one health
+    /// map tells of all.
+    pub fn circuit(mut self, circuit: &CircuitBreaker) -> Self {
+        self.breaker = Some(Part::Shared(Arc::clone(circuit.breaker())));
+        self.health = Some(Arc::clone(circuit.calls()));
         self
     }
 
@@ -177,7 +188,7 @@ impl GuardBuilder {
                 hedge: self.hedge,
                 timeout: self.timeout,
                 attempt_timeout: self.attempt_timeout,
-                health: Arc::new(HealthStats::new()),
+                health: self.health.unwrap_or_else(|| Arc::new(HealthStats::new())),
                 times: self.times.unwrap_or_else(|| Arc::new(HealthStats::new())),
                 clock: self.clock,
                 random: self.random,

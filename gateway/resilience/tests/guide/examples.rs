@@ -4,6 +4,9 @@
 #[path = "../../examples/file_system.rs"]
 pub mod file_system;
 #[expect(dead_code, reason = "its `main` is for people")]
+#[path = "../../examples/guarded_client.rs"]
+pub mod guarded_client;
+#[expect(dead_code, reason = "its `main` is for people")]
 #[path = "../../examples/http_client.rs"]
 pub mod http_client;
 #[expect(dead_code, reason = "its `main` is for people")]

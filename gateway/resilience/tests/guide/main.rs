@@ -5,6 +5,7 @@
 //! |-------------|-----------------------------------------------------------------|-----------------------------|
 //! | `breaker`   | the guide's own unit tests, nearly verbatim                     | –                           |
 //! | `http`      | `http_client`, `migration`                                      | a scripted HTTP server      |
+//! | `guarded`   | `guarded_client`                                                | a scripted HTTP server      |
 //! | `llm`       | `llm_fallback`, `several_providers`                             | scripted HTTP servers       |
 //! | `database`  | `postgresql`                                                    | a PostgreSQL of its own     |
 //! | `cache`     | `redis_cache`                                                   | a Redis of its own          |
@@ -18,6 +19,7 @@ mod breaker;
 mod cache;
 mod database;
 pub mod examples;
+mod guarded;
 mod http;
 mod llm;
 mod silence;

@@ -196,6 +196,18 @@ impl World {
         self.good + self.failed + self.refused + self.timed_out + self.held_back
     }
 
+    /// Calls that were sent to the provider from one time to another.
+    pub(crate) fn sent_between(&self, from: Duration, to: Duration) -> u64 {
+        let sent = self.trace.lines().filter(|line| {
+            let mut words = line.split_whitespace();
+            let at = words.next().and_then(|at| at.parse().ok()).map(Duration::from_secs_f64);
+            let began =
+                words.nth(2).is_some_and(|what| what == "attempt" || what == "hedge") && words.count() == 1;
+            began && at.is_some_and(|at| from <= at && at < to)
+        });
+        sent.count() as u64
+    }
+
     /// The latency that a share of the good calls stayed under.
     pub(crate) fn quantile(&self, share: f64) -> Duration {
         let mut sorted = self.latencies.clone();
