@@ -197,6 +197,10 @@ fn declared_operation(
         },
         breaker,
         breaker_metrics,
+        times: declared.hedge.as_ref().map(|_| {
+            let kept = before.and_then(|before| before.times.as_ref());
+            kept.map_or_else(Arc::default, Arc::clone)
+        }),
         limiter: declared.rate_limit.as_ref().map(|limit| {
             let kept = before.filter(|before| {
                 before.declared.as_ref().is_some_and(|old| old.rate_limit.as_ref() == Some(limit))
@@ -243,6 +247,7 @@ fn proxy_operation(
         },
         breaker: Arc::clone(breaker),
         breaker_metrics: Arc::clone(metrics),
+        times: settings.hedge.as_ref().map(|_| Arc::default()),
         limiter: None,
         phases: phases(plugins, &name, problems),
         scope: materials.cache.scope(integration, name.as_str()),

@@ -120,6 +120,8 @@ pub struct LiveOperation {
     pub breaker: Arc<Breaker>,
     /// Where that breaker's failures are counted: its own series when it is the operation's own, or a shared one.
     pub breaker_metrics: Arc<IntegrationMetrics>,
+    /// How long its attempts take, races included: what a hedge by percentile goes by. Only where it is hedged.
+    pub times: Option<Arc<HealthStats>>,
     /// A budget of its own, beside the integration's.
     pub limiter: Option<(Arc<RateLimiter>, Duration)>,
     /// Its plugins.

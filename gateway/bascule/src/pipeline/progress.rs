@@ -46,7 +46,8 @@ impl Drop for Attached {
     fn drop(&mut self) {
         if let Whose::Branch { attached, .. } = &self.0.whose {
             // Under the stopwatch's lock: once this returns, no switch of the branch is under way any more.
-            self.0.account().stopwatch.held(|| attached.store(false, Ordering::Release));
+            let stopwatch = &self.0.account().stopwatch;
+            stopwatch.detach(self.0.owner(), || attached.store(false, Ordering::Release));
         }
     }
 }
@@ -62,7 +63,7 @@ impl Overlap<'_> {
     /// next switch.
     pub fn end(mut self, after: CallPhase, now: Instant) {
         if std::mem::take(&mut self.effective) {
-            self.progress.account().stopwatch.rejoin(Some((after, now)));
+            self.progress.account().stopwatch.rejoin(self.progress.owner(), Some((after, now)));
         }
     }
 }
@@ -70,7 +71,7 @@ impl Overlap<'_> {
 impl Drop for Overlap<'_> {
     fn drop(&mut self) {
         if self.effective {
-            self.progress.account().stopwatch.rejoin(None);
+            self.progress.account().stopwatch.rejoin(self.progress.owner(), None);
         }
     }
 }
@@ -103,6 +104,11 @@ impl Progress {
         }
     }
 
+    /// Tells this progress from the call's others.
+    fn owner(&self) -> stopwatch::Owner {
+        std::ptr::from_ref(self).addr()
+    }
+
     /// Whether what happens here still happens for the call.
     fn attached(&self) -> bool {
         match &self.whose {
@@ -132,7 +138,7 @@ impl Progress {
     /// Several branches of the call begin to run at once ([`CallPhase::Hedge`], [`CallPhase::FanOut`]): until the
     /// overlap ends, switches are ignored. An overlap within another one changes nothing.
     pub fn overlap(&self, phase: CallPhase, now: Instant) -> Overlap<'_> {
-        let effective = self.account().stopwatch.overlap(phase, now, || self.attached());
+        let effective = self.account().stopwatch.overlap(phase, now, self.owner(), || self.attached());
         Overlap { progress: self, effective }
     }
 

@@ -33,7 +33,11 @@ pub(super) async fn attempt(
     // The race, and not the exchange that won it: a percentile of hedges' own times would fall and fall.
     if done.as_ref().is_ok_and(|attempt| attempt.outcome == Outcome::Success) {
         let now = fetch.services.now();
-        fetch.integration.attempt_times.record(now, true, now.saturating_duration_since(begun));
+        let took = now.saturating_duration_since(begun);
+        fetch.integration.attempt_times.record(now, true, took);
+        if let Some(times) = &fetch.operation.times {
+            times.record(now, true, took);
+        }
     }
     done
 }
@@ -85,7 +89,9 @@ fn plan(fetch: &Fetch, outbound: &Outbound) -> Option<(Duration, u32)> {
     if !safe || fetch.skip.retry || !outbound.body.replayable() {
         return None;
     }
-    Some((config.delay(&fetch.integration.attempt_times, fetch.services.now())?, config.max.get()))
+    // A slow report is not late by the measure of quick reads: each operation has its own.
+    let times = fetch.operation.times.as_ref()?;
+    Some((config.delay(times, fetch.services.now())?, config.max.get()))
 }
 
 /// Leave for one more exchange: a place of its own, while it runs beside the first.

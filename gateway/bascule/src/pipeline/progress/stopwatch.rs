@@ -13,6 +13,9 @@ use crate::model::{CallPhase, Spent};
 use parking_lot::Mutex;
 use std::time::{Duration, Instant};
 
+/// Who runs several branches: told apart by address, never followed.
+pub(super) type Owner = usize;
+
 /// Books a call's time.
 pub(super) struct Stopwatch {
     /// None once it has ended, and where nobody measures.
@@ -23,7 +26,8 @@ struct State {
     phase: CallPhase,
     since: Instant,
     spent: Spent,
-    overlapping: bool,
+    /// Whose branches run at once.
+    overlapping: Option<Owner>,
 }
 
 impl State {
@@ -41,7 +45,7 @@ impl Stopwatch {
     /// Running since `begun`, in [`CallPhase::Accept`].
     pub(super) fn started(begun: Instant) -> Self {
         let state =
-            State { phase: CallPhase::Accept, since: begun, spent: Spent::default(), overlapping: false };
+            State { phase: CallPhase::Accept, since: begun, spent: Spent::default(), overlapping: None };
         Self { state: Mutex::new(Some(state)) }
     }
 
@@ -59,31 +63,38 @@ impl Stopwatch {
         still: impl FnOnce() -> bool,
     ) -> Option<CallPhase> {
         let mut state = self.state.lock();
-        let state = state.as_mut().filter(|state| !state.overlapping && still())?;
+        let state = state.as_mut().filter(|state| state.overlapping.is_none() && still())?;
         state.book(now);
         Some(std::mem::replace(&mut state.phase, phase))
     }
 
     /// Several branches begin to run at once: until [`rejoin`](Self::rejoin) the call is in this one phase. False,
     /// and nothing changes, within another overlap.
-    pub(super) fn overlap(&self, phase: CallPhase, now: Instant, still: impl FnOnce() -> bool) -> bool {
+    pub(super) fn overlap(
+        &self,
+        phase: CallPhase,
+        now: Instant,
+        owner: Owner,
+        still: impl FnOnce() -> bool,
+    ) -> bool {
         let mut state = self.state.lock();
         match &mut *state {
-            Some(state) if !state.overlapping && still() => {
+            Some(state) if state.overlapping.is_none() && still() => {
                 state.book(now);
                 state.phase = phase;
-                state.overlapping = true;
+                state.overlapping = Some(owner);
                 true
             }
             _ => false,
         }
     }
 
-    /// The overlap is over. Without a reading of the clock, which a drop does not have, its phase goes on until the
+    /// The overlap is over, unless it has ended with its owner. Without a reading of the clock, which a drop does not have, its phase goes on until the
     /// next switch.
-    pub(super) fn rejoin(&self, after: Option<(CallPhase, Instant)>) {
-        if let Some(state) = &mut *self.state.lock() {
-            state.overlapping = false;
+    pub(super) fn rejoin(&self, owner: Owner, after: Option<(CallPhase, Instant)>) {
+        let mut state = self.state.lock();
+        if let Some(state) = state.as_mut().filter(|state| state.overlapping == Some(owner)) {
+            state.overlapping = None;
             if let Some((phase, now)) = after {
                 state.book(now);
                 state.phase = phase;
@@ -91,10 +102,13 @@ impl Stopwatch {
         }
     }
 
-    /// Runs `work` while nobody can switch.
-    pub(super) fn held<T>(&self, work: impl FnOnce() -> T) -> T {
-        let _state = self.state.lock();
-        work()
+    /// The owner no longer belongs to the call: `work` says so while nobody can switch, and its overlap is over.
+    pub(super) fn detach(&self, owner: Owner, work: impl FnOnce()) {
+        let mut state = self.state.lock();
+        work();
+        if let Some(state) = state.as_mut().filter(|state| state.overlapping == Some(owner)) {
+            state.overlapping = None;
+        }
     }
 
     /// Ends it. Empty when it had ended before.
@@ -143,14 +157,14 @@ mod tests {
         let (watch, at) = started();
         watch.switch(CallPhase::Attempt, at(1), || true);
         let before = watch.switch(CallPhase::Token, at(2), || true);
-        assert!(watch.overlap(CallPhase::Hedge, at(5), || true));
+        assert!(watch.overlap(CallPhase::Hedge, at(5), 1, || true));
         assert!(
-            !watch.overlap(CallPhase::FanOut, at(6), || true),
+            !watch.overlap(CallPhase::FanOut, at(6), 1, || true),
             "an overlap in an overlap is the same one"
         );
         watch.switch(before.unwrap(), at(7), || true);
         assert_eq!(watch.switch(CallPhase::Plugin, at(8), || true), None);
-        watch.rejoin(Some((CallPhase::Attempt, at(9))));
+        watch.rejoin(1, Some((CallPhase::Attempt, at(9))));
         let spent = watch.stop(at(10));
         let expected =
             [(CallPhase::Accept, 1), (CallPhase::Token, 3), (CallPhase::Attempt, 2), (CallPhase::Hedge, 4)];
@@ -161,8 +175,8 @@ mod tests {
     #[test]
     fn an_overlap_that_is_given_up_lasts_until_the_next_switch() {
         let (watch, at) = started();
-        watch.overlap(CallPhase::FanOut, at(1), || true);
-        watch.rejoin(None);
+        watch.overlap(CallPhase::FanOut, at(1), 1, || true);
+        watch.rejoin(1, None);
         watch.switch(CallPhase::Fallback, at(4), || true);
         let spent = watch.stop(at(5));
         assert_eq!(spent.on(CallPhase::FanOut), 3 * MS);
@@ -186,5 +200,16 @@ mod tests {
         let off = Stopwatch::off();
         assert_eq!(off.switch(CallPhase::Queue, at(1), || true), None);
         assert_eq!(off.stop(at(9)), Spent::default());
+    }
+
+    #[test]
+    fn an_overlap_ends_with_its_owner_whatever_that_says_later() {
+        let (watch, at) = started();
+        assert!(watch.overlap(CallPhase::Hedge, at(5), 7, || true));
+        watch.detach(7, || ());
+        watch.switch(CallPhase::Fallback, at(10), || true);
+        watch.rejoin(7, Some((CallPhase::Attempt, at(20))));
+        let expected = [(CallPhase::Accept, 5), (CallPhase::Hedge, 5), (CallPhase::Fallback, 20)];
+        assert_eq!(phases(&watch.stop(at(30))), expected);
     }
 }
