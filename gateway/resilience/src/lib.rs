@@ -82,6 +82,7 @@ pub mod simulation;
 mod span;
 pub mod spawn;
 mod sync;
+mod thread;
 mod window;
 
 pub use breaker::{

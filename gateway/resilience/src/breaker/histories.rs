@@ -274,7 +274,7 @@ fn outcomes() -> impl Strategy<Value = Vec<Taken>> {
 fn agree(config: BreakerConfig, steps: Vec<Taken>) -> Result<(), TestCaseError> {
     let mut history = History::new(config);
     for (step, thread, unit) in steps {
-        stripes::pin(thread);
+        crate::thread::pin(thread);
         history.step(step, unit)?;
     }
     Ok(())

@@ -8,18 +8,15 @@
 //! success of an older one, however long it was on its way, is not counted in a newer one. All rings are cut into parts
 //! at the same instants, counted from the first outcome of all.
 
-mod thread;
-
+use std::num::NonZeroUsize;
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::config::{BreakerConfig, Trip};
 use crate::sync::{AtomicU64, Mutex};
+use crate::thread::number;
 use crate::window::Buckets;
-
-#[cfg(test)]
-pub(super) use self::thread::pin;
 
 /// Parts of the window for rates: a sixtieth of it is what they may be off by.
 const BUCKETS: usize = 60;
@@ -89,7 +86,7 @@ impl Stripes {
             hits: AtomicU64::new(0),
             slow_after: config.slow_call.as_ref().map(|slow| slow.threshold),
             tallied: config.slow_call.is_some() || matches!(config.trip, Trip::Rate { .. }),
-            stripes: (0..thread::stripes(STRIPES_MAX)).map(|_| Padded(stripe())).collect(),
+            stripes: (0..stripes()).map(|_| Padded(stripe())).collect(),
         }
     }
 
@@ -195,9 +192,20 @@ impl Stripes {
 
     fn mine(&self) -> Option<&Stripe> {
         // The number of stripes is a power of two, so that the mask spreads the threads evenly.
-        let index = thread::number() & self.stripes.len().wrapping_sub(1);
+        let index = number() & self.stripes.len().wrapping_sub(1);
         self.stripes.get(index).map(|Padded(stripe)| stripe)
     }
+}
+
+/// As many stripes as there are processors, rounded up to a power of two. Asked once: the answer is a matter of files
+/// and system calls.
+fn stripes() -> usize {
+    static PROCESSORS: OnceLock<usize> = OnceLock::new();
+    let count = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    if cfg!(feature = "loom") {
+        return 2;
+    }
+    PROCESSORS.get_or_init(count).next_power_of_two().min(STRIPES_MAX)
 }
 
 impl Tallies {

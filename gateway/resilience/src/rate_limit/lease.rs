@@ -13,12 +13,10 @@
 //! With one thread the verdicts are those of a limiter without leases, to the nanosecond. With several, what they used
 //! is booked in the order in which the ledger hears of it, which may let a call go later, never earlier.
 
-use std::cell::Cell;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use parking_lot::Mutex;
 
 use super::budget::Budget;
+use crate::thread::number;
 
 /// Lanes per limiter. More threads than this share lanes, which costs them speed only.
 pub(super) const LANES: usize = 16;
@@ -38,13 +36,6 @@ const LEASE_SHARE: u64 = 32;
 
 /// How long a lease can be used, in nanoseconds. It bounds how stale the ledger's view of the recent rate is.
 const TERM: u64 = 1_000_000_000;
-
-/// The next thread's lane.
-static NEXT: AtomicUsize = AtomicUsize::new(0);
-
-thread_local! {
-    static LANE: Cell<Option<usize>> = const { Cell::new(None) };
-}
 
 /// One lane per thread, as far as they go.
 pub(super) struct Lanes(Box<[Lane]>);
@@ -90,13 +81,7 @@ impl Lanes {
 
     /// The calling thread's lane.
     pub(super) fn mine() -> usize {
-        LANE.with(|lane| {
-            lane.get().unwrap_or_else(|| {
-                let next = NEXT.fetch_add(1, Ordering::Relaxed) % LANES;
-                lane.set(Some(next));
-                next
-            })
-        })
+        number() % LANES
     }
 
     /// Whether the lease covers a call of `cost`.
