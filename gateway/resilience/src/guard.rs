@@ -93,6 +93,7 @@ struct Shared {
     bulkhead: Option<Arc<Bulkhead>>,
     /// With the longest wait for a token of each.
     limiters: Vec<(Arc<RateLimiter>, Duration)>,
+    quota_reset_max: Duration,
     retry: RetryPolicy,
     budget: Option<Arc<RetryBudget>>,
     hedge: Option<HedgeConfig>,

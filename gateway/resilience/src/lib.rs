@@ -103,7 +103,7 @@ pub use outcome::Outcome;
 pub use presets::Preset;
 pub use priority::Priority;
 pub use rate_limit::{
-    Demand, Forecast, ForecastOf, LedgerEntry, Limited, LimitedBy, QuotaReport, RateLimiter,
+    Demand, Forecast, ForecastOf, LedgerEntry, Limited, LimitedBy, QUOTA_RESET_MAX, QuotaReport, RateLimiter,
     RateLimiterConfig, RateWindow,
 };
 pub use renewing::{Fresh, RenewError, Renewing, RenewingBuilder};

@@ -13,7 +13,7 @@
 //! when the wait cannot fit. Nothing is taken until the call may go.
 //!
 //! All that is decided is decided in one ledger behind one lock; while tokens are plentiful, threads take from leases
-//! of their own instead (`lease.rs`). Parsing of headers and clamping of what they ask for happen elsewhere.
+//! of their own instead (`lease.rs`). Parsing of headers happens elsewhere, and so does the choice of what bounds them.
 
 mod budget;
 mod forecast;
@@ -42,8 +42,12 @@ use self::ledger::{Ledger, Terms, Want};
 use self::line::Ticket;
 use self::waiting::{Waiting, wake};
 use crate::clock::Clock;
+use crate::outcome::Outcome;
 use crate::priority::Priority;
 use crate::span::{clamped, later};
+
+/// How long a spent quota may hold all calls where nothing says otherwise: an hour is the longest window that is usual.
+pub const QUOTA_RESET_MAX: Duration = Duration::from_secs(3600);
 
 /// The budget that we set ourselves.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -223,6 +227,31 @@ impl RateLimiter {
             let mut ledger = self.ledger.lock();
             self.doubling.store(false, Ordering::Relaxed);
             ledger.holds.succeeded();
+        }
+    }
+
+    /// Heeds what an attempt came to. A throttling holds all calls until the time that it named, at most `longest` from
+    /// now, or as [`throttled`](Self::throttled) does where it named none; a success or a rejection is a
+    /// [success](Self::succeeded). Returns the end of the hold that was asked for, if one was.
+    ///
+    /// `longest` bounds what a provider's mistake can do: the retry rule's `retry_after_max`, and [`QUOTA_RESET_MAX`] or
+    /// the like for a quota that is known to be spent.
+    pub fn heed(&self, outcome: Outcome, longest: Duration, now: Instant) -> Option<Instant> {
+        match outcome {
+            Outcome::Success | Outcome::Rejected => {
+                self.succeeded();
+                None
+            }
+            Outcome::Throttled { retry_after: Some(asked) } => {
+                let until = later(now, asked.min(longest));
+                self.hold_until(until, now);
+                Some(until)
+            }
+            Outcome::Throttled { retry_after: None } => Some(self.throttled(now)),
+            Outcome::Transient { .. }
+            | Outcome::AuthExpired
+            | Outcome::ContractBroken
+            | Outcome::Cancelled => None,
         }
     }
 

@@ -168,26 +168,14 @@ fn learn(fetch: &Fetch, attempt: &Attempt) -> Option<Instant> {
         };
         limiter.observe_quota(&report, now);
     }
-    match attempt.outcome {
-        Outcome::Success | Outcome::Rejected => {
-            limiter.succeeded();
-            None
-        }
-        Outcome::Throttled { retry_after: Some(asked) } => {
-            // What a header asks for is obeyed, but not without a bound: a provider's mistake must not
-            // stop an integration for a day.
-            let longest = if attempt.quotas.is_spent() {
-                reset_max
-            } else {
-                fetch.operation.policy.retry.policy.retry_after_max
-            };
-            let until = now + asked.min(longest);
-            limiter.hold_until(until, now);
-            Some(until)
-        }
-        Outcome::Throttled { retry_after: None } => Some(limiter.throttled(now)),
-        _ => None,
-    }
+    // What a header asks for is obeyed, but not without a bound: a provider's mistake must not stop an integration for a
+    // day. A spent quota may take longer than another 429.
+    let longest = if attempt.quotas.is_spent() {
+        reset_max
+    } else {
+        fetch.operation.policy.retry.policy.retry_after_max
+    };
+    limiter.heed(attempt.outcome, longest, now)
 }
 
 /// What follows an attempt: the retry rule's word, for what only HTTP knows.

@@ -149,7 +149,7 @@ where
         let limit = attempts.attempt_timeout(&shared.retry, shared.attempt_timeout);
         let tried = attempt(request, number, deadline, limit, judge, operation).await;
         let now = shared.now();
-        let Verdict { outcome, sent, listed, timed_out } = tried.verdict;
+        let Verdict { outcome, sent, listed, timed_out, quota_spent: _ } = tried.verdict;
         let attempted =
             Attempted { outcome, safe: !request.once, sent, listed, timed_out, held_for: tried.held_for };
         let around = Around {
@@ -219,7 +219,7 @@ where
                 }
             };
             // Heard also when another one wins.
-            let held_for = learn(shared, verdict.outcome);
+            let held_for = learn(shared, verdict);
             Tried { result, verdict, held_for, took: now.saturating_duration_since(begun) }
         }
     };
@@ -249,23 +249,10 @@ where
 }
 
 /// Tells the limits what the attempt says about them; how long they hold all calls now, if they do.
-fn learn(shared: &Shared, outcome: Outcome) -> Option<Duration> {
+fn learn(shared: &Shared, verdict: Verdict) -> Option<Duration> {
     let now = shared.now();
-    let holds = shared.limiters.iter().map(|(limiter, _)| match outcome {
-        Outcome::Success | Outcome::Rejected => {
-            limiter.succeeded();
-            None
-        }
-        Outcome::Throttled { retry_after: Some(asked) } => {
-            // Obeyed, but not without a bound: a provider's mistake must not stop everything for a day.
-            let wait = asked.min(shared.retry.retry_after_max);
-            limiter.hold_until(later(now, wait), now);
-            Some(wait)
-        }
-        Outcome::Throttled { retry_after: None } => {
-            Some(limiter.throttled(now).saturating_duration_since(now))
-        }
-        _ => None,
-    });
-    holds.max().flatten()
+    let longest = if verdict.quota_spent { shared.quota_reset_max } else { shared.retry.retry_after_max };
+    let limiters = shared.limiters.iter();
+    let until = limiters.filter_map(|(limiter, _)| limiter.heed(verdict.outcome, longest, now)).max()?;
+    Some(until.saturating_duration_since(now))
 }
