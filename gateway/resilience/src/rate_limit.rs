@@ -360,5 +360,3 @@ mod model;
 mod simulation;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod virtual_time;
