@@ -28,10 +28,8 @@ use std::fmt;
 use std::future::poll_fn;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-
-use parking_lot::Mutex;
 
 pub use self::forecast::{Forecast, ForecastOf, LedgerEntry};
 pub use self::learnt::QuotaReport;
@@ -45,6 +43,7 @@ use crate::clock::Clock;
 use crate::outcome::Outcome;
 use crate::priority::Priority;
 use crate::span::{clamped, later};
+use crate::sync::{AtomicBool, Mutex};
 
 /// How long a spent quota may hold all calls where nothing says otherwise: an hour is the longest window that is usual.
 pub const QUOTA_RESET_MAX: Duration = Duration::from_secs(3600);

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicUsize;
 
+use parking_lot::Mutex;
 use tokio::task::{JoinHandle, yield_now};
 
 use super::*;
