@@ -12,6 +12,7 @@ use bascule_resilience::{Demand, QuotaReport, RateLimiter, RateLimiterConfig, Ra
 use criterion::{Criterion, criterion_group, criterion_main};
 
 type Call = fn(&RateLimiter, Instant) -> bool;
+type Make = fn() -> Arc<RateLimiter>;
 
 const CALLS: [(&str, Call); 2] = [
     ("check", |limiter, now| limiter.check(now, Demand::default()).is_ok()),
@@ -57,34 +58,38 @@ fn two_threads(limiters: [&RateLimiter; 2], call: Call, count: u64) -> Duration 
     })
 }
 
+/// No window of our own, and a quota of the provider's that these calls do not exhaust.
+fn learnt() -> Arc<RateLimiter> {
+    let now = Instant::now();
+    let limiter = RateLimiter::new(RateLimiterConfig::default(), now);
+    let reset = now + Duration::from_secs(3600);
+    let report = QuotaReport { name: "", remaining: u64::MAX, limit: None, window: None, reset, cost: 1 };
+    limiter.observe_quota(&report, now);
+    limiter
+}
+
 fn limiter(criterion: &mut Criterion) {
     for (name, call) in CALLS {
         let mut group = criterion.benchmark_group(format!("limiter/{name}"));
-        let (one, other) = (plentiful(), plentiful());
-        group.bench_function("one_thread", |bencher| bencher.iter_custom(|count| calls(&one, call, count)));
-        group.bench_function("two_threads/own", |bencher| {
-            bencher.iter_custom(|count| two_threads([&one, &other], call, count));
-        });
-        group.bench_function("two_threads/shared", |bencher| {
-            bencher.iter_custom(|count| two_threads([&one, &one], call, count));
-        });
         let none = RateLimiter::new(RateLimiterConfig::default(), Instant::now());
         group.bench_function("one_thread/no_window", |bencher| {
             bencher.iter_custom(|count| calls(&none, call, count));
         });
-        // Too small for leases: every call is decided in the ledger.
-        let small = with_burst(200);
-        group.bench_function("one_thread/small_budget", |bencher| {
-            bencher.iter_custom(|count| calls(&small, call, count));
-        });
-        let learnt = RateLimiter::new(RateLimiterConfig::default(), Instant::now());
-        let now = Instant::now();
-        let reset = now + Duration::from_secs(3600);
-        let report = QuotaReport { name: "", remaining: u64::MAX, limit: None, window: None, reset, cost: 1 };
-        learnt.observe_quota(&report, now);
-        group.bench_function("one_thread/learnt_quota", |bencher| {
-            bencher.iter_custom(|count| calls(&learnt, call, count));
-        });
+        // The latter two are decided in the ledger, call by call: too small for leases, and learnt.
+        let kinds: [(&str, Make); 3] =
+            [("plentiful", plentiful), ("small_budget", || with_burst(200)), ("learnt_quota", learnt)];
+        for (kind, make) in kinds {
+            let (one, other) = (make(), make());
+            group.bench_function(format!("one_thread/{kind}"), |bencher| {
+                bencher.iter_custom(|count| calls(&one, call, count));
+            });
+            group.bench_function(format!("two_threads/own/{kind}"), |bencher| {
+                bencher.iter_custom(|count| two_threads([&one, &other], call, count));
+            });
+            group.bench_function(format!("two_threads/shared/{kind}"), |bencher| {
+                bencher.iter_custom(|count| two_threads([&one, &one], call, count));
+            });
+        }
         group.finish();
     }
 }

@@ -24,11 +24,8 @@ mod service;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-
-use parking_lot::Mutex;
-use tokio::sync::oneshot;
 
 pub use self::adaptive::{AdaptiveLimit, Algorithm};
 use self::adaptive::{Limit, Sample};
@@ -39,6 +36,7 @@ use self::service::ServiceTime;
 use crate::clock::Clock;
 use crate::deadline::Deadline;
 use crate::outcome::Outcome;
+use crate::sync::{AtomicUsize, Mutex, oneshot};
 
 /// Limits how many calls run at a time.
 pub struct Bulkhead {

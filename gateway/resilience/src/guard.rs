@@ -33,9 +33,10 @@ use crate::clock::{Clock, Random};
 use crate::deadline::Deadline;
 use crate::health::HealthStats;
 use crate::hedge::HedgeConfig;
+use crate::leave::Leave;
 use crate::outcome::Outcome;
 use crate::priority::Priority;
-use crate::rate_limit::RateLimiter;
+use crate::rate_limit::{Demand, RateLimiter};
 use crate::retry::{RetryBudget, RetryPolicy};
 
 /// The mechanisms around one dependency. Clones share them.
@@ -92,6 +93,7 @@ struct Shared {
     bulkhead: Option<Arc<Bulkhead>>,
     /// With the longest wait for a token of each.
     limiters: Vec<(Arc<RateLimiter>, Duration)>,
+    quota_reset_max: Duration,
     retry: RetryPolicy,
     budget: Option<Arc<RetryBudget>>,
     hedge: Option<HedgeConfig>,
@@ -285,6 +287,12 @@ impl Request<'_> {
 
     fn shared(&self) -> &Shared {
         &self.guard.shared
+    }
+
+    /// What each of its attempts and hedges has to ask for.
+    fn leave(&self) -> Leave<impl Iterator<Item = (&RateLimiter, Duration)> + Clone> {
+        let limits = self.shared().limiters.iter().map(|(limiter, max_wait)| (&**limiter, *max_wait));
+        Leave { limits, demand: Demand { cost: self.cost, priority: self.priority } }
     }
 }
 

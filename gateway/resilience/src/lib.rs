@@ -14,6 +14,7 @@
 //! | find out how many that should be                         | [`AdaptiveLimit`]                      |
 //! | hand down the time that is left                          | [`Deadline`]                           |
 //! | keep a token that ends, fetched once for all             | [`Renewing`]                           |
+//! | ask them all whether an attempt, or a hedge, may be made | [`Leave`]                              |
 //! | have all of these around a call, in one line             | [`Guard`]                              |
 //! | show how a dependency fares                              | [`HealthStatus`], [`HealthStats`]      |
 //!
@@ -71,6 +72,7 @@ pub mod deadline;
 pub mod guard;
 pub mod health;
 pub mod hedge;
+pub mod leave;
 pub mod library;
 pub mod outcome;
 pub mod presets;
@@ -95,12 +97,13 @@ pub use deadline::Deadline;
 pub use guard::{Attempt, Guard, GuardBuilder, GuardError, Request, Verdict};
 pub use health::{HealthSnapshot, HealthStats};
 pub use hedge::{HedgeAfter, HedgeConfig, Hedged, hedged};
+pub use leave::{AttemptRefused, HedgeRefused, Leave};
 pub use library::{CallError, CircuitBreaker, CircuitBreakerBuilder, Health, HealthStatus, Registry, Stats};
 pub use outcome::Outcome;
 pub use presets::Preset;
 pub use priority::Priority;
 pub use rate_limit::{
-    Demand, Forecast, ForecastOf, LedgerEntry, Limited, LimitedBy, QuotaReport, RateLimiter,
+    Demand, Forecast, ForecastOf, LedgerEntry, Limited, LimitedBy, QUOTA_RESET_MAX, QuotaReport, RateLimiter,
     RateLimiterConfig, RateWindow,
 };
 pub use renewing::{Fresh, RenewError, Renewing, RenewingBuilder};

@@ -13,7 +13,7 @@
 //! when the wait cannot fit. Nothing is taken until the call may go.
 //!
 //! All that is decided is decided in one ledger behind one lock; while tokens are plentiful, threads take from leases
-//! of their own instead (`lease.rs`). Parsing of headers and clamping of what they ask for happen elsewhere.
+//! of their own instead (`lease.rs`). Parsing of headers happens elsewhere, and so does the choice of what bounds them.
 
 mod budget;
 mod forecast;
@@ -28,10 +28,8 @@ use std::fmt;
 use std::future::poll_fn;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-
-use parking_lot::Mutex;
 
 pub use self::forecast::{Forecast, ForecastOf, LedgerEntry};
 pub use self::learnt::QuotaReport;
@@ -42,8 +40,13 @@ use self::ledger::{Ledger, Terms, Want};
 use self::line::Ticket;
 use self::waiting::{Waiting, wake};
 use crate::clock::Clock;
+use crate::outcome::Outcome;
 use crate::priority::Priority;
 use crate::span::{clamped, later};
+use crate::sync::{AtomicBool, Mutex};
+
+/// How long a spent quota may hold all calls where nothing says otherwise: an hour is the longest window that is usual.
+pub const QUOTA_RESET_MAX: Duration = Duration::from_secs(3600);
 
 /// The budget that we set ourselves.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -226,6 +229,31 @@ impl RateLimiter {
         }
     }
 
+    /// Heeds what an attempt came to. A throttling holds all calls until the time that it named, at most `longest` from
+    /// now, or as [`throttled`](Self::throttled) does where it named none; a success or a rejection is a
+    /// [success](Self::succeeded). Returns the end of the hold that was asked for, if one was.
+    ///
+    /// `longest` bounds what a provider's mistake can do: the retry rule's `retry_after_max`, and [`QUOTA_RESET_MAX`] or
+    /// the like for a quota that is known to be spent.
+    pub fn heed(&self, outcome: Outcome, longest: Duration, now: Instant) -> Option<Instant> {
+        match outcome {
+            Outcome::Success | Outcome::Rejected => {
+                self.succeeded();
+                None
+            }
+            Outcome::Throttled { retry_after: Some(asked) } => {
+                let until = later(now, asked.min(longest));
+                self.hold_until(until, now);
+                Some(until)
+            }
+            Outcome::Throttled { retry_after: None } => Some(self.throttled(now)),
+            Outcome::Transient { .. }
+            | Outcome::AuthExpired
+            | Outcome::ContractBroken
+            | Outcome::Cancelled => None,
+        }
+    }
+
     /// The provider said what is left of a quota. Narrows what we allow, and never widens it within one window of the
     /// provider's; counts down with our own calls; is remembered for the windows after it (see `learnt.rs`). At 0
     /// nothing goes until the reset. A reset that has passed says nothing.
@@ -331,5 +359,3 @@ mod model;
 mod simulation;
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod virtual_time;

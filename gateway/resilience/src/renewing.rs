@@ -20,7 +20,6 @@
 
 mod builder;
 mod fetching;
-mod sync;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -28,9 +27,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use self::fetching::Fetching;
-use self::sync::{Mutex, watch};
 use crate::clock::Clock;
 use crate::spawn::Spawn;
+use crate::sync::{Mutex, watch};
 
 pub use self::builder::RenewingBuilder;
 

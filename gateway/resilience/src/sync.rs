@@ -1,35 +1,25 @@
-//! The locks and atomics of what is explored by a scheduler: the real ones, or, with the feature `loom`, loom's.
+//! The locks, atomics and channels of what is explored by a scheduler: the real ones, or those of the scheduler.
 //!
-//! Only the breaker's own state goes through here. Reference counts, one-time cells and tokio's wake-ups are taken as
-//! correct; a scheduler that interrupted them too would find nothing of ours and take for ever.
+//! | feature   | explored                                     | how                                                          |
+//! |-----------|----------------------------------------------|--------------------------------------------------------------|
+//! | `loom`    | the breaker                                  | every interleaving of two or three threads, and weak memory  |
+//! | `shuttle` | bulkhead, rate limiter, values that renew themselves | thousands of random schedules of threads and tasks, as if memory were strong |
+//!
+//! Reference counts, one-time cells and the inside of tokio's channels and wake-ups are taken as correct; a scheduler
+//! that interrupted them too would find nothing of ours and take for ever. With both features loom's are in place.
 
 #[cfg(feature = "loom")]
-pub(crate) use loom::sync::atomic::AtomicU64;
-#[cfg(not(feature = "loom"))]
+mod loom;
+#[cfg(all(feature = "shuttle", not(feature = "loom")))]
+mod shuttle;
+
+#[cfg(feature = "loom")]
+pub(crate) use self::loom::{AtomicBool, AtomicU64, AtomicUsize, Mutex};
+#[cfg(all(feature = "shuttle", not(feature = "loom")))]
+pub(crate) use self::shuttle::{AtomicBool, AtomicU64, AtomicUsize, Mutex, oneshot, watch};
+#[cfg(not(any(feature = "loom", feature = "shuttle")))]
 pub(crate) use parking_lot::Mutex;
-#[cfg(not(feature = "loom"))]
-pub(crate) use std::sync::atomic::AtomicU64;
-
-#[cfg(feature = "loom")]
-pub(crate) use self::explored::Mutex;
-
-#[cfg(feature = "loom")]
-mod explored {
-    use std::sync::PoisonError;
-
-    use loom::sync::MutexGuard;
-
-    /// loom's mutex with the manners of `parking_lot`'s: no poison.
-    #[derive(Debug)]
-    pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
-
-    impl<T> Mutex<T> {
-        pub(crate) fn new(value: T) -> Self {
-            Self(loom::sync::Mutex::new(value))
-        }
-
-        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner)
-        }
-    }
-}
+#[cfg(not(any(feature = "loom", feature = "shuttle")))]
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+#[cfg(any(feature = "loom", not(feature = "shuttle")))]
+pub(crate) use tokio::sync::{oneshot, watch};

@@ -1,8 +1,4 @@
 //! A renewing value under a scheduler that chooses, at every lock, channel, task and look at the clock, who goes on.
-//!
-//! The scheduler also rolls the dice of a scenario, so that a failing run is given by its seed or schedule alone; both
-//! are printed when one fails (`SHUTTLE_RANDOM_SEED` runs it again). `SCHEDULES` runs more of them than the usual
-//! number. A wait that nobody ends is found as a deadlock, whatever the scenario checks besides.
 
 #![expect(
     clippy::indexing_slicing,
@@ -11,96 +7,54 @@
     reason = "what is wrong here fails the test"
 )]
 
+#[path = "explored/support.rs"]
+mod support;
+
 use std::collections::HashMap;
 use std::future::{Future, poll_fn};
 use std::panic::resume_unwind;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use bascule_resilience::{Clock, Fresh, RenewError, Renewing, Sleep, Task};
 use parking_lot::Mutex;
 use shuttle::current::{TaskId, me};
 use shuttle::future::{JoinHandle, block_on, spawn, yield_now};
-use shuttle::rand::{Rng, thread_rng};
-use shuttle::sync::atomic::AtomicBool;
 
-const MILLISECOND: Duration = Duration::from_millis(1);
+use self::support::{MILLISECOND, Turned, explore, pick};
+
 /// Longer than any life in here, so that all that hangs is over after one step of this.
 const FETCH_TIMEOUT: Duration = Duration::from_millis(1_000);
 
-/// A clock that a task turns on, and that remembers who read what. Its lock is not seen by the scheduler.
-struct Turned(Mutex<Time>);
-
-struct Time {
-    now: Instant,
-    sleepers: Vec<(Instant, Waker)>,
-    readings: HashMap<TaskId, Instant>,
+/// A clock that remembers who read what. Its lock is not seen by the scheduler.
+struct Read {
+    turned: Turned,
+    readings: Mutex<HashMap<TaskId, Instant>>,
 }
 
-impl Turned {
+impl Read {
     fn new() -> Arc<Self> {
-        let time = Time { now: Instant::now(), sleepers: Vec::new(), readings: HashMap::new() };
-        Arc::new(Self(Mutex::new(time)))
-    }
-
-    fn turn(&self, by: Duration) {
-        point();
-        let mut due = Vec::new();
-        {
-            let mut time = self.0.lock();
-            time.now += by;
-            let now = time.now;
-            time.sleepers.retain(|(until, waker)| {
-                let waits = *until > now;
-                if !waits {
-                    due.push(waker.clone());
-                }
-                waits
-            });
-        }
-        due.into_iter().for_each(Waker::wake);
+        Arc::new(Self { turned: Turned::new(), readings: Mutex::default() })
     }
 
     /// The last reading of a task.
-    fn read_by(&self, task: TaskId) -> Instant {
-        self.0.lock().readings[&task]
+    fn by(&self, task: TaskId) -> Instant {
+        self.readings.lock()[&task]
     }
 }
 
-struct Hands(Arc<Turned>);
-
-impl Clock for Hands {
+impl Clock for Read {
     fn now(&self) -> Instant {
-        point();
-        let mut time = self.0.0.lock();
-        let now = time.now;
-        time.readings.insert(me(), now);
+        let now = self.turned.now();
+        self.readings.lock().insert(me(), now);
         now
     }
 
     fn sleep_until(&self, until: Instant) -> Sleep {
-        let turned = Arc::clone(&self.0);
-        Box::pin(poll_fn(move |cx| {
-            let mut time = turned.0.lock();
-            if until <= time.now {
-                return Poll::Ready(());
-            }
-            time.sleepers.push((until, cx.waker().clone()));
-            Poll::Pending
-        }))
+        self.turned.sleep_until(until)
     }
-}
-
-/// Lets the scheduler choose who goes on.
-fn point() {
-    AtomicBool::new(false).load(Ordering::SeqCst);
-}
-
-fn pick<T: Copy>(from: &[T]) -> T {
-    from[thread_rng().gen_range(0..from.len())]
 }
 
 /// What a fetch gives: its number, which task ran it, and the life that it promised.
@@ -133,7 +87,7 @@ struct Fetched {
 /// A renewing value, its clock and what is known of its fetches. The log's locks are not seen by the scheduler.
 struct World {
     token: Renewing<Value, usize>,
-    clock: Arc<Turned>,
+    clock: Arc<Read>,
     log: Arc<Log>,
 }
 
@@ -156,7 +110,7 @@ impl Drop for Running {
 }
 
 impl Log {
-    async fn fetch(self: Arc<Self>, clock: Arc<Turned>) -> Result<Fresh<Value>, usize> {
+    async fn fetch(self: Arc<Self>, clock: Arc<Read>) -> Result<Fresh<Value>, usize> {
         let ending = pick(*self.endings.lock());
         let number = {
             let mut fetches = self.fetches.lock();
@@ -178,7 +132,7 @@ impl Log {
             // Without the panic hook, which would report each of them as a failed run.
             Ending::Panics => resume_unwind(Box::new("on purpose")),
             Ending::Hangs => loop {
-                clock.turn(FETCH_TIMEOUT / 2);
+                clock.turned.turn(FETCH_TIMEOUT / 2);
                 yield_now().await;
             },
         };
@@ -205,14 +159,14 @@ impl Log {
 
 impl World {
     fn new(endings: &'static [Ending], gate: usize) -> Arc<Self> {
-        let (clock, log) = (Turned::new(), Arc::new(Log::default()));
+        let (clock, log) = (Read::new(), Arc::new(Log::default()));
         *log.endings.lock() = endings;
         log.gate.store(gate, Ordering::SeqCst);
-        let (fetching, running, hands) = (Arc::clone(&log), Arc::clone(&log), Arc::clone(&clock));
-        let token = Renewing::new(move || Arc::clone(&fetching).fetch(Arc::clone(&hands)))
+        let (fetching, running, read) = (Arc::clone(&log), Arc::clone(&log), Arc::clone(&clock));
+        let token = Renewing::new(move || Arc::clone(&fetching).fetch(Arc::clone(&read)))
             .retry_pause(2 * MILLISECOND)
             .fetch_timeout(FETCH_TIMEOUT)
-            .clock(Arc::new(Hands(Arc::clone(&clock))))
+            .clock(Arc::clone(&clock) as Arc<dyn Clock>)
             .spawner(Arc::new(move |task: Task| running.run(task)))
             .build();
         Arc::new(Self { token, clock, log })
@@ -225,8 +179,8 @@ impl World {
         match &got {
             Ok(value) => {
                 // The last that its task wanted to know was when it came.
-                let end = self.clock.read_by(value.task) + value.life;
-                assert!(self.clock.read_by(me()) < end, "a value was used after its end");
+                let end = self.clock.by(value.task) + value.life;
+                assert!(self.clock.by(me()) < end, "a value was used after its end");
             }
             Err(RenewError::Failed(number)) => {
                 assert_eq!(self.log.fetches.lock()[*number].ending, Ending::Fails);
@@ -285,7 +239,7 @@ fn scenario(endings: &'static [Ending]) {
         let clock = Arc::clone(&world.clock);
         async move {
             for _ in 0..3 {
-                clock.turn(pick(&[1, 8, 10, 20]) * MILLISECOND);
+                clock.turned.turn(pick(&[1, 8, 10, 20]) * MILLISECOND);
                 yield_now().await;
             }
         }
@@ -332,13 +286,6 @@ fn all_wait(endings: &'static [Ending]) {
         assert_eq!(world.log.fetches.lock().len(), 1);
         world.ends_well().await;
     });
-}
-
-/// Both kinds of schedule: evenly random, and with few but well-placed changes of task.
-fn explore(schedules: usize, scenario: impl Fn() + Send + Sync + Copy + 'static) {
-    let schedules = std::env::var("SCHEDULES").ok().and_then(|text| text.parse().ok()).unwrap_or(schedules);
-    shuttle::check_random(scenario, schedules);
-    shuttle::check_pct(scenario, schedules, 3);
 }
 
 #[test]

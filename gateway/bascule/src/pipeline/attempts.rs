@@ -20,7 +20,8 @@ use crate::{
     telemetry::{KeyValue, attributes},
 };
 use bascule_resilience::{
-    Around, Attempted, Attempts, Demand, Next, Permit, QuotaReport, Refused, State, StopReason,
+    Around, AttemptRefused, Attempted, Attempts, Demand, Leave, Next, Permit, QuotaReport, RateLimiter,
+    StopReason,
 };
 use exchange::Attempt;
 use http::StatusCode;
@@ -28,9 +29,6 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-
-/// Who has waited this long for a token looks around again before sending.
-const WAITED: Duration = Duration::from_millis(1);
 
 /// How the attempts ended.
 pub(super) struct Finished {
@@ -117,73 +115,40 @@ fn not_attempted(failure: Box<Failure>) -> Finished {
 }
 
 /// Leave for one attempt: tokens, in time, and from a circuit that has not opened meanwhile.
-async fn leave(fetch: &Fetch, permit: Option<&Permit>, begun: Instant) -> Result<(), Box<Failure>> {
-    let breaker = &fetch.operation.breaker;
-    match permit {
-        None => token(fetch).await?,
-        Some(_) => tokio::select! {
-            biased;
-            taken = token(fetch) => taken?,
-            () = breaker.opened() => {}
-        },
-    }
-    let now = fetch.services.now();
-    if now.saturating_duration_since(begun) < WAITED {
-        return Ok(());
-    }
-    if permit.is_some_and(|permit| !permit.stands(now)) {
-        fetch.progress.event(attributes::event::CIRCUIT_OPEN, Vec::new);
-        let refused = breaker.check(now).err();
-        // It is half-open by now: its probes are others'.
-        let retry_after = breaker.config().reset_after.min(Duration::from_secs(1));
-        return Err(Failure::circuit_open(
-            &refused.unwrap_or(Refused { retry_after, state: State::HalfOpen }),
-        ));
-    }
-    // An attempt that cannot end in time, because the wait has eaten it, would only be held against the provider.
-    let typical = fetch.integration.attempt_times.quantile(0.5, now).unwrap_or_default();
-    if fetch.deadline.remaining(now).is_some_and(|left| left < typical) {
-        fetch.operation.metrics.timeout(TimeoutKind::Whole.as_str());
-        return Err(Failure::timeout(TimeoutKind::Whole));
-    }
-    Ok(())
-}
-
-/// A token from the integration's budget, and from the operation's own where it has one.
-async fn token(fetch: &Fetch) -> Result<(), Box<Failure>> {
-    let clock = &*fetch.services.clock;
-    let deadline = fetch.deadline.instant();
-    let max_wait = mechanisms::max_wait(fetch.integration.settings.rate_limit.as_ref());
-    // The operation's own first: if it refuses, the integration's token is not wasted; and where the integration's is
-    // sure to refuse, as during a hold, nothing of the operation's is.
-    if fetch.operation.limiter.is_some() {
-        let now = fetch.services.now();
-        let most = fetch.deadline.remaining(now).map_or(max_wait, |left| left.min(max_wait));
-        if let Err(limited) = fetch.integration.limiter.check(now, demand(fetch))
-            && limited.retry_after > most
-        {
-            fetch.integration.metrics.rate_limit("limited");
+async fn leave(fetch: &Fetch, permit: Option<&Permit>, now: Instant) -> Result<(), Box<Failure>> {
+    let times = &fetch.integration.attempt_times;
+    let asked = asked(fetch);
+    let granted = asked.for_attempt(&*fetch.services.clock, now, permit, fetch.deadline, times).await;
+    let limits = |verdict| fetch.integration.metrics.rate_limit(verdict);
+    match granted {
+        Ok(()) => {
+            limits("allowed");
+            Ok(())
+        }
+        Err(AttemptRefused::Limited { limited, .. }) => {
+            limits("limited");
             fetch.progress.event(attributes::event::RATE_LIMITED, Vec::new);
-            return Err(Failure::limited(&limited));
+            Err(Failure::limited(&limited))
+        }
+        Err(AttemptRefused::CircuitOpen(refused)) => {
+            fetch.progress.event(attributes::event::CIRCUIT_OPEN, Vec::new);
+            Err(Failure::circuit_open(&refused))
+        }
+        Err(AttemptRefused::TooLate) => {
+            limits("allowed");
+            fetch.operation.metrics.timeout(TimeoutKind::Whole.as_str());
+            Err(Failure::timeout(TimeoutKind::Whole))
         }
     }
-    let mut granted = match &fetch.operation.limiter {
-        Some((limiter, max_wait)) => limiter.acquire(clock, demand(fetch), *max_wait, deadline).await,
-        None => Ok(()),
-    };
-    if granted.is_ok() {
-        granted = fetch.integration.limiter.acquire(clock, demand(fetch), max_wait, deadline).await;
-    }
-    fetch.integration.metrics.rate_limit(if granted.is_ok() { "allowed" } else { "limited" });
-    granted.map_err(|limited| {
-        fetch.progress.event(attributes::event::RATE_LIMITED, Vec::new);
-        Failure::limited(&limited)
-    })
 }
 
-/// What an attempt takes from the rate limits.
-fn demand(fetch: &Fetch) -> Demand {
-    Demand { cost: fetch.operation.policy.cost, priority: fetch.priority() }
+/// What an attempt or a hedge has to be given leave for.
+fn asked(fetch: &Fetch) -> Leave<impl Iterator<Item = (&RateLimiter, Duration)> + Clone> {
+    let max_wait = mechanisms::max_wait(fetch.integration.settings.rate_limit.as_ref());
+    // The operation's own first: if it refuses, the integration's token is not wasted.
+    let own = fetch.operation.limiter.as_ref().map(|(limiter, max_wait)| (&**limiter, *max_wait));
+    let limits = own.into_iter().chain([(&*fetch.integration.limiter, max_wait)]);
+    Leave { limits, demand: Demand { cost: fetch.operation.policy.cost, priority: fetch.priority() } }
 }
 
 /// Tells the limiter what the answer says; returns until when a 429 holds all calls.
@@ -203,26 +168,14 @@ fn learn(fetch: &Fetch, attempt: &Attempt) -> Option<Instant> {
         };
         limiter.observe_quota(&report, now);
     }
-    match attempt.outcome {
-        Outcome::Success | Outcome::Rejected => {
-            limiter.succeeded();
-            None
-        }
-        Outcome::Throttled { retry_after: Some(asked) } => {
-            // What a header asks for is obeyed, but not without a bound: a provider's mistake must not
-            // stop an integration for a day.
-            let longest = if attempt.quotas.is_spent() {
-                reset_max
-            } else {
-                fetch.operation.policy.retry.policy.retry_after_max
-            };
-            let until = now + asked.min(longest);
-            limiter.hold_until(until, now);
-            Some(until)
-        }
-        Outcome::Throttled { retry_after: None } => Some(limiter.throttled(now)),
-        _ => None,
-    }
+    // What a header asks for is obeyed, but not without a bound: a provider's mistake must not stop an integration for a
+    // day. A spent quota may take longer than another 429.
+    let longest = if attempt.quotas.is_spent() {
+        reset_max
+    } else {
+        fetch.operation.policy.retry.policy.retry_after_max
+    };
+    limiter.heed(attempt.outcome, longest, now)
 }
 
 /// What follows an attempt: the retry rule's word, for what only HTTP knows.

@@ -4,14 +4,11 @@
 //! Breakers are not among them: what is told of their transitions is each one's own.
 
 use crate::config::RateLimit;
-use bascule_resilience::{Bulkhead, BulkheadConfig, RateLimiter};
+use bascule_resilience::{Bulkhead, BulkheadConfig, QUOTA_RESET_MAX, RateLimiter};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-
-/// Longest hold that a quota header may cause where no rate limit says another one.
-const QUOTA_RESET_MAX: Duration = Duration::from_secs(3600);
 
 /// The limiter of a setting; without one it limits only what the provider says.
 pub fn limiter(limit: Option<&RateLimit>, now: Instant) -> Arc<RateLimiter> {

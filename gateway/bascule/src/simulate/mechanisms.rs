@@ -202,6 +202,7 @@ fn subject(
             .shared_bulkhead(Arc::clone(&common.bulkhead))
             .shared_budget(Arc::clone(&common.budget))
             .shared_times(Arc::clone(&common.times))
+            .quota_reset_max(mechanisms::quota_reset_max(settings.rate_limit.as_ref()))
             .retry(retry.policy.clone())
             .timeout(timeouts.whole);
         if let Some(limit) = timeouts.attempt {
@@ -255,7 +256,13 @@ impl Subject {
             Outcome::Transient { .. } => status < 500 && status != 408,
             _ => false,
         });
-        Verdict { outcome, sent: sent || answer.status.is_some(), listed: in_list || otherwise, timed_out }
+        Verdict {
+            outcome,
+            sent: sent || answer.status.is_some(),
+            listed: in_list || otherwise,
+            timed_out,
+            quota_spent: answer.quota.is_some_and(|quota| quota.remaining == 0),
+        }
     }
 
     /// Tells the integration's limiter what an answer says about the quota. What it says by its outcome is the guard's.
@@ -271,12 +278,6 @@ impl Subject {
                 cost: self.cost.get().into(),
             };
             self.limiter.observe_quota(&report, now);
-        }
-        // A spent quota is waited for longer than another 429.
-        if let Outcome::Throttled { retry_after: Some(asked) } = answer.outcome
-            && quota.remaining == 0
-        {
-            self.limiter.hold_until(now + asked.min(self.quota_reset_max), now);
         }
     }
 }

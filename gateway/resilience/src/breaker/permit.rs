@@ -71,6 +71,11 @@ impl<H: Borrow<Breaker>> Permit<H> {
         })
     }
 
+    /// The circuit that gave it.
+    pub(crate) fn breaker(&self) -> Option<&Breaker> {
+        self.handle.as_ref().map(Borrow::borrow)
+    }
+
     fn settle(mut self, outcome: Outcome, now: Instant, elapsed: Duration, unit: f64) -> Settled<H> {
         let handle = self.handle.take();
         if let Some(handle) = &handle

@@ -487,7 +487,7 @@ fn zeroes_and_huge_spans_never_panic() {
 #[test]
 fn the_callback_is_told_every_change_in_order_and_may_use_the_breaker() {
     let told = Arc::new(Mutex::new(Vec::new()));
-    let slot: Arc<Mutex<Option<Arc<Breaker>>>> = Arc::default();
+    let slot: Arc<parking_lot::Mutex<Option<Arc<Breaker>>>> = Arc::default();
     let breaker = Breaker::new(config(1), {
         let (told, slot) = (Arc::clone(&told), Arc::clone(&slot));
         move |change| {

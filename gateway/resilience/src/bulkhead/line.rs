@@ -6,10 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use tokio::sync::oneshot;
-
 use super::Turn;
 use crate::priority::Priority;
+use crate::sync::oneshot;
 
 /// Where a waiter is told that its turn has come. If it has left, the turn comes back.
 pub(super) type Waiter = oneshot::Sender<Turn>;

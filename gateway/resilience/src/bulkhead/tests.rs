@@ -8,6 +8,7 @@ mod threads;
 
 use std::num::NonZeroUsize;
 
+use parking_lot::Mutex;
 use tokio::task::{JoinHandle, yield_now};
 
 use super::*;

@@ -10,7 +10,7 @@ use crate::clock::{Clock, Random, SystemRandom, TokioClock};
 use crate::health::HealthStats;
 use crate::hedge::HedgeConfig;
 use crate::library::CircuitBreaker;
-use crate::rate_limit::{RateLimiter, RateLimiterConfig};
+use crate::rate_limit::{QUOTA_RESET_MAX, RateLimiter, RateLimiterConfig};
 use crate::retry::{BudgetConfig, RetryBudget, RetryPolicy};
 
 /// Describes a [`Guard`].
@@ -20,6 +20,7 @@ pub struct GuardBuilder {
     breaker: Option<Part<BreakerConfig, Breaker>>,
     bulkhead: Option<Part<BulkheadConfig, Bulkhead>>,
     limiters: Vec<(Part<RateLimiterConfig, RateLimiter>, Duration)>,
+    quota_reset_max: Duration,
     retry: Option<RetryPolicy>,
     budget: Option<Part<BudgetConfig, RetryBudget>>,
     hedge: Option<HedgeConfig>,
@@ -45,6 +46,7 @@ impl GuardBuilder {
             breaker: None,
             bulkhead: None,
             limiters: Vec::new(),
+            quota_reset_max: QUOTA_RESET_MAX,
             retry: None,
             budget: None,
             hedge: None,
@@ -146,6 +148,13 @@ impl GuardBuilder {
         self
     }
 
+    /// How long the limits may hold all calls for a quota that is spent ([`Verdict::quota_spent`](super::Verdict)).
+    /// Default an hour, [`QUOTA_RESET_MAX`].
+    pub fn quota_reset_max(mut self, longest: Duration) -> Self {
+        self.quota_reset_max = longest;
+        self
+    }
+
     /// Statistics of successful attempts that others feed too: the same provider behind several guards.
     pub fn shared_times(mut self, times: Arc<HealthStats>) -> Self {
         self.times = Some(times);
@@ -183,6 +192,7 @@ impl GuardBuilder {
                 limiters: limiters
                     .map(|(part, wait)| (part.made(|config| RateLimiter::new(config, now)), wait))
                     .collect(),
+                quota_reset_max: self.quota_reset_max,
                 retry: self.retry.unwrap_or_else(once),
                 budget: budget.map(|part| part.made(|config| Arc::new(RetryBudget::new(config)))),
                 hedge: self.hedge,

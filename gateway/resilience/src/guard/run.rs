@@ -4,12 +4,12 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use super::{Attempt, GuardError, Request, Shared, Verdict};
-use crate::breaker::{Breaker, Permit, Refused, State};
+use crate::breaker::{Breaker, Permit};
 use crate::bulkhead::{Ask, BulkheadPermit, Overloaded};
 use crate::deadline::Deadline;
 use crate::hedge::hedged;
+use crate::leave::AttemptRefused;
 use crate::outcome::Outcome;
-use crate::rate_limit::Demand;
 use crate::retry::{Around, Attempted, Attempts, Next};
 use crate::span::later;
 
@@ -130,22 +130,26 @@ where
     let mut attempts = Attempts::new();
     let mut last: Option<Finished<T, E>> = None;
     loop {
-        if deadline.is_expired(shared.now()) {
-            return last.unwrap_or_else(|| Finished {
-                outcome: None,
-                elapsed: Duration::ZERO,
-                result: Err(timeout()),
-            });
+        let now = shared.now();
+        if deadline.is_expired(now) {
+            return last.unwrap_or_else(|| not_attempted(timeout()));
         }
-        if let Err(refusal) = tokens(request, permit, deadline).await {
+        let leave = request.leave();
+        if let Err(refused) = leave.for_attempt(&*shared.clock, now, permit, deadline, &shared.times).await {
             // No token for a retry: the call ends with what it has.
-            return last.unwrap_or(Finished { outcome: None, elapsed: Duration::ZERO, result: Err(refusal) });
+            return last.unwrap_or_else(|| {
+                not_attempted(match refused {
+                    AttemptRefused::CircuitOpen(refused) => refused.into(),
+                    AttemptRefused::Limited { limited, .. } => limited.into(),
+                    AttemptRefused::TooLate => timeout(),
+                })
+            });
         }
         let number = attempts.begin();
         let limit = attempts.attempt_timeout(&shared.retry, shared.attempt_timeout);
         let tried = attempt(request, number, deadline, limit, judge, operation).await;
         let now = shared.now();
-        let Verdict { outcome, sent, listed, timed_out } = tried.verdict;
+        let Verdict { outcome, sent, listed, timed_out, quota_spent: _ } = tried.verdict;
         let attempted =
             Attempted { outcome, safe: !request.once, sent, listed, timed_out, held_for: tried.held_for };
         let around = Around {
@@ -170,53 +174,8 @@ where
     }
 }
 
-/// Leave for one attempt: a token from every rate limit, in time, and from a circuit that has not opened meanwhile.
-async fn tokens<E>(
-    request: &Request<'_>,
-    permit: Option<&Permit<&Breaker>>,
-    deadline: Deadline,
-) -> Result<(), GuardError<E>> {
-    let shared = request.shared();
-    let begun = shared.now();
-    let Some(breaker) = shared.breaker.as_deref() else { return from_all(request, deadline).await };
-    tokio::select! {
-        biased;
-        taken = from_all(request, deadline) => taken?,
-        () = breaker.opened() => {}
-    }
-    let now = shared.now();
-    if permit.is_some_and(|permit| !permit.stands(now)) {
-        breaker.check(now)?;
-        // It is half-open by now: its probes are others'.
-        let retry_after = breaker.config().reset_after.min(Duration::from_secs(1));
-        return Err(Refused { retry_after, state: State::HalfOpen }.into());
-    }
-    // An attempt that cannot end in time, because the wait has eaten it, would only be held against the dependency.
-    let typical = shared.times.quantile(0.5, now).unwrap_or_default();
-    if now > begun && deadline.remaining(now).is_some_and(|left| left < typical) {
-        return Err(GuardError::Timeout { after: now.saturating_duration_since(begun) });
-    }
-    Ok(())
-}
-
-/// A token from every rate limit. All are looked at before one is taken, so that what one refuses costs nothing of the
-/// others.
-async fn from_all<E>(request: &Request<'_>, deadline: Deadline) -> Result<(), GuardError<E>> {
-    let shared = request.shared();
-    let demand = Demand { cost: request.cost, priority: request.priority };
-    if shared.limiters.len() > 1 {
-        let now = shared.now();
-        for (limiter, max_wait) in &shared.limiters {
-            let most = deadline.remaining(now).map_or(*max_wait, |left| left.min(*max_wait));
-            limiter
-                .check(now, demand)
-                .or_else(|limited| if limited.retry_after > most { Err(limited) } else { Ok(()) })?;
-        }
-    }
-    for (limiter, max_wait) in &shared.limiters {
-        limiter.acquire(&*shared.clock, demand, *max_wait, deadline.instant()).await?;
-    }
-    Ok(())
+const fn not_attempted<T, E>(refusal: GuardError<E>) -> Finished<T, E> {
+    Finished { outcome: None, elapsed: Duration::ZERO, result: Err(refusal) }
 }
 
 /// One attempt, doubled by hedges where that was asked for and is granted.
@@ -260,7 +219,7 @@ where
                 }
             };
             // Heard also when another one wins.
-            let held_for = learn(shared, verdict.outcome);
+            let held_for = learn(shared, verdict);
             Tried { result, verdict, held_for, took: now.saturating_duration_since(begun) }
         }
     };
@@ -270,7 +229,12 @@ where
     let tried = match delay {
         None => try_once(None).await,
         Some((delay, max)) => {
-            let hedge = |_| granted(request).map(|place| try_once(Some(place)));
+            let hedge = |_| {
+                let (breaker, budget) = (shared.breaker.as_deref(), shared.budget.as_deref());
+                let leave =
+                    request.leave().for_hedge(shared.now(), breaker, shared.bulkhead.as_ref(), budget);
+                leave.ok().map(|place| try_once(Some(place)))
+            };
             let good =
                 |tried: &Tried<T, E>| matches!(tried.verdict.outcome, Outcome::Success | Outcome::Rejected);
             hedged(&*shared.clock, delay, max, try_once(None), hedge, good).await.value
@@ -284,44 +248,11 @@ where
     tried
 }
 
-/// Leave for a hedge: the circuit still trusts the dependency, the retry budget has one left, and there are a place and
-/// tokens at once.
-fn granted(request: &Request<'_>) -> Option<Option<BulkheadPermit>> {
-    let shared = request.shared();
-    let now = shared.now();
-    let demand = Demand { cost: request.cost, priority: request.priority };
-    if shared.breaker.as_deref().is_some_and(|breaker| breaker.state(now) != State::Closed) {
-        return None;
-    }
-    let place = match &shared.bulkhead {
-        Some(bulkhead) => Some(bulkhead.try_acquire()?),
-        None => None,
-    };
-    // Looked at before anything is taken, so that a refusal by one wastes nothing of the others.
-    let allowed = shared.limiters.iter().all(|(limiter, _)| limiter.check(now, demand).is_ok())
-        && shared.budget.as_deref().is_none_or(|budget| budget.try_retry(now))
-        && shared.limiters.iter().all(|(limiter, _)| limiter.try_acquire(now, demand).is_ok());
-    allowed.then_some(place)
-}
-
 /// Tells the limits what the attempt says about them; how long they hold all calls now, if they do.
-fn learn(shared: &Shared, outcome: Outcome) -> Option<Duration> {
+fn learn(shared: &Shared, verdict: Verdict) -> Option<Duration> {
     let now = shared.now();
-    let holds = shared.limiters.iter().map(|(limiter, _)| match outcome {
-        Outcome::Success | Outcome::Rejected => {
-            limiter.succeeded();
-            None
-        }
-        Outcome::Throttled { retry_after: Some(asked) } => {
-            // Obeyed, but not without a bound: a provider's mistake must not stop everything for a day.
-            let wait = asked.min(shared.retry.retry_after_max);
-            limiter.hold_until(later(now, wait), now);
-            Some(wait)
-        }
-        Outcome::Throttled { retry_after: None } => {
-            Some(limiter.throttled(now).saturating_duration_since(now))
-        }
-        _ => None,
-    });
-    holds.max().flatten()
+    let longest = if verdict.quota_spent { shared.quota_reset_max } else { shared.retry.retry_after_max };
+    let limiters = shared.limiters.iter();
+    let until = limiters.filter_map(|(limiter, _)| limiter.heed(verdict.outcome, longest, now)).max()?;
+    Some(until.saturating_duration_since(now))
 }

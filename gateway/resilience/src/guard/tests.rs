@@ -158,6 +158,21 @@ async fn a_throttled_call_holds_the_others_and_leaves_the_circuit_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_provider_asks_for_is_clamped_and_a_spent_quota_less_than_another_429() {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    let throttled = Verdict::from(Outcome::Throttled { retry_after: Some(DAY) });
+    let spent = Verdict { quota_spent: true, ..throttled };
+    let usual = || Guard::new("x").rate_limit(RateLimiterConfig::default(), Duration::ZERO);
+    let short = usual().quota_reset_max(600 * SECOND);
+    for (guard, verdict, held) in [(usual(), throttled, 60), (usual(), spent, 3600), (short, spent, 600)] {
+        let guard = guard.build();
+        guard.call_judged(|_: &Result<(), ()>| verdict, |_| async { Ok(()) }).await.unwrap();
+        let refused = guard.call(|_| async { Ok::<_, ()>(()) }).await.unwrap_err();
+        assert_eq!(refused.retry_after(), Some(held * SECOND));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn calls_wait_for_tokens_as_long_as_they_may() {
     let window = RateWindow { requests: count(1), window: SECOND, burst: count(1) };
     let config = RateLimiterConfig { windows: vec![window], ..RateLimiterConfig::default() };

@@ -5,7 +5,7 @@
 
 use crate::outcome::Outcome;
 
-/// What an attempt came to, for the retry rule too. Made from an [`Outcome`], it says: sent, listed, in time.
+/// What an attempt came to, for the retry rule too. Made from an [`Outcome`], it says: sent, listed, in time, no quota spent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verdict {
     /// What it came to.
@@ -16,10 +16,13 @@ pub struct Verdict {
     pub listed: bool,
     /// Whether a time limit of the client's own ended it: the next attempt may be given another one.
     pub timed_out: bool,
+    /// Whether the answer said that a quota is spent: what it asks for is then obeyed for up to `quota_reset_max`, and
+    /// not only for the retry rule's `retry_after_max`. Read for throttled outcomes.
+    pub quota_spent: bool,
 }
 
 impl From<Outcome> for Verdict {
     fn from(outcome: Outcome) -> Self {
-        Self { outcome, sent: true, listed: true, timed_out: false }
+        Self { outcome, sent: true, listed: true, timed_out: false, quota_spent: false }
     }
 }

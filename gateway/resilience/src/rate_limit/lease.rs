@@ -13,9 +13,8 @@
 //! With one thread the verdicts are those of a limiter without leases, to the nanosecond. With several, what they used
 //! is booked in the order in which the ledger hears of it, which may let a call go later, never earlier.
 
-use parking_lot::Mutex;
-
 use super::budget::Budget;
+use crate::sync::Mutex;
 use crate::thread::number;
 
 /// Lanes per limiter. More threads than this share lanes, which costs them speed only.
@@ -41,7 +40,6 @@ const TERM: u64 = 1_000_000_000;
 pub(super) struct Lanes(Box<[Lane]>);
 
 /// Two cache lines apart, because processors fetch lines in pairs.
-#[derive(Default)]
 #[repr(align(128))]
 struct Lane(Mutex<Lease>);
 
@@ -76,7 +74,7 @@ pub(super) fn size(common: u64) -> Option<u64> {
 
 impl Lanes {
     pub(super) fn new() -> Self {
-        Self((0..LANES).map(|_| Lane::default()).collect())
+        Self((0..LANES).map(|_| Lane(Mutex::new(Lease::default()))).collect())
     }
 
     /// The calling thread's lane.

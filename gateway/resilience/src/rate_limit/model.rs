@@ -9,8 +9,8 @@ use std::rc::Rc;
 
 use proptest::prelude::*;
 
-use super::virtual_time::{Executor, VirtualClock};
 use super::*;
+use crate::simulation::Simulation;
 
 const MILLI: u64 = 1_000_000;
 
@@ -340,15 +340,15 @@ type Ends = Rc<RefCell<Vec<Option<Option<u64>>>>>;
 
 /// Lets all of them come and wait; those that are to be cancelled are dropped half a second after they came.
 fn run(windows: &[RateWindow], reserve: f64, arrivals: &[Arrival]) -> (Ends, Arc<RateLimiter>) {
-    let (clock, mut executor) = (VirtualClock::new(), Executor::default());
-    let start = clock.now();
+    let start = Instant::now();
+    let mut simulation = Simulation::new(start);
     let limiter = RateLimiter::new(RateLimiterConfig { windows: windows.to_vec(), reserve }, start);
     let ends: Ends = Rc::new(RefCell::new(vec![None; arrivals.len()]));
     let mut comes = 0;
     for (index, arrival) in arrivals.iter().cloned().enumerate() {
         comes += arrival.after;
-        let (clock, limiter, ends) = (clock.clone(), Arc::clone(&limiter), Rc::clone(&ends));
-        executor.spawn(async move {
+        let (clock, limiter, ends) = (simulation.clock(), Arc::clone(&limiter), Rc::clone(&ends));
+        simulation.spawn(async move {
             clock.sleep_until(start + Duration::from_nanos(comes)).await;
             let demand = Demand { cost: NonZeroU32::new(arrival.cost).unwrap(), priority: arrival.priority };
             let mut acquire =
@@ -367,7 +367,7 @@ fn run(windows: &[RateWindow], reserve: f64, arrivals: &[Arrival]) -> (Ends, Arc
             ends.borrow_mut()[index] = Some(went);
         });
     }
-    executor.run_until(&clock, start + Duration::from_secs(3600));
+    assert_eq!(simulation.run(), 0, "a call that never ended");
     (ends, limiter)
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicUsize;
 
+use parking_lot::Mutex;
 use tokio::task::{JoinHandle, yield_now};
 
 use super::*;
@@ -89,6 +90,27 @@ fn throttling_without_an_end_doubles_up_to_a_minute_until_a_success() {
     assert_eq!(holds[39], 60);
     limiter.succeeded();
     assert_eq!(limiter.throttled(now), now + SECOND);
+}
+
+#[test]
+fn an_outcome_is_heeded_by_its_kind() {
+    let now = Instant::now();
+    let limiter = unlimited(now);
+    let heed = |outcome, now| limiter.heed(outcome, 60 * SECOND, now);
+    let asks = |span| Outcome::Throttled { retry_after: Some(span) };
+    for silent in [Outcome::Success, Outcome::Rejected, Outcome::TRANSIENT, Outcome::ContractBroken] {
+        assert_eq!(heed(silent, now), None);
+    }
+    assert_eq!(limiter.check(now, ONE), Ok(()));
+    assert_eq!(heed(asks(5 * SECOND), now), Some(now + 5 * SECOND));
+    assert_eq!(limiter.check(now, ONE), limited(5 * SECOND, LimitedBy::Hold));
+    assert_eq!(heed(asks(Duration::MAX), now), Some(now + 60 * SECOND), "not for ever");
+    let now = now + 60 * SECOND;
+    assert_eq!(heed(Outcome::Throttled { retry_after: None }, now), Some(now + SECOND));
+    assert_eq!(heed(Outcome::Throttled { retry_after: None }, now + SECOND), Some(now + 3 * SECOND));
+    heed(Outcome::Success, now + 3 * SECOND);
+    let now = now + 3 * SECOND;
+    assert_eq!(heed(Outcome::Throttled { retry_after: None }, now), Some(now + SECOND), "a success forgives");
 }
 
 #[test]

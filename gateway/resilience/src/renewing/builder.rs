@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::sync::Mutex;
 use super::{Core, RenewError, Renewing, Source, State, Told};
 use crate::clock::{Clock, TokioClock};
 use crate::span::clamped;
 use crate::spawn::{Spawn, TokioSpawn};
+use crate::sync::Mutex;
 
 /// When an early renewal begins, as a share of the value's life. Early enough for some tries of a token of an hour
 /// before it ends, late enough not to ask much more often than needed.

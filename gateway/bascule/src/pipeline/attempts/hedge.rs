@@ -6,14 +6,14 @@
 
 use super::{
     super::{Failure, call::Fetch, call::Input, request::Outbound},
-    demand,
+    asked,
     exchange::{self, Attempt},
     learn,
 };
 use crate::model::{CallPhase, Outcome};
-use bascule_resilience::{BulkheadPermit, State, hedged};
+use bascule_resilience::{BulkheadPermit, hedged};
 use http::Method;
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 /// Makes the call's `number`th attempt, in the time that `limit` allows it.
 ///
@@ -96,20 +96,10 @@ fn plan(fetch: &Fetch, outbound: &Outbound) -> Option<(Duration, u32)> {
 
 /// Leave for one more exchange: a place of its own, while it runs beside the first.
 fn granted(fetch: &Fetch) -> Option<BulkheadPermit> {
-    let (integration, now) = (&fetch.integration, fetch.services.now());
-    if !fetch.skip.circuit && fetch.operation.breaker.state(now) != State::Closed {
-        return None;
-    }
-    let place = Arc::clone(&integration.bulkhead).try_acquire()?;
-    let own = fetch.operation.limiter.as_ref().map(|(limiter, _)| limiter);
-    let mut limiters = own.into_iter().chain([&integration.limiter]);
-    // Looked at before anything is taken, so that a refusal by one wastes nothing of the others.
-    if limiters.clone().any(|limiter| limiter.check(now, demand(fetch)).is_err())
-        || !integration.budget.try_retry(now)
-    {
-        return None;
-    }
-    let taken = limiters.all(|limiter| limiter.try_acquire(now, demand(fetch)).is_ok());
-    integration.metrics.rate_limit(if taken { "allowed" } else { "limited" });
-    taken.then_some(place)
+    let integration = &fetch.integration;
+    let breaker = (!fetch.skip.circuit).then_some(&*fetch.operation.breaker);
+    let (bulkhead, budget) = (Some(&integration.bulkhead), Some(&*integration.budget));
+    let place = asked(fetch).for_hedge(fetch.services.now(), breaker, bulkhead, budget).ok()?;
+    integration.metrics.rate_limit("allowed");
+    place
 }
