@@ -3,7 +3,7 @@
 use super::{
     breakers::show,
     build::{Parts, build, with_plugin_problems},
-    running::journal_problem,
+    running::{journal_problem, open_outbox},
 };
 use crate::{
     admin::{Control, Reloaded},
@@ -52,6 +52,8 @@ fn reload(sources: &Sources, parts: &Parts, services: &Services) -> Result<Reloa
     let config = Arc::new(loaded.config);
     let problems = loaded.warnings.about_the_same_files();
     let (generation, changed) = build(parts, services, Arc::clone(&config), problems.clone())?;
+    // A file that is open without a configuration that uses it does no harm.
+    open_outbox(services, &config, problems.clone())?;
     // The last thing that can fail: with it, everything has changed.
     services
         .telemetry
@@ -70,6 +72,12 @@ fn reload(sources: &Sources, parts: &Parts, services: &Services) -> Result<Reloa
         ("telemetry.otlp_endpoint", old.config.telemetry.otlp_endpoint != config.telemetry.otlp_endpoint),
         ("telemetry.service_name", old.config.telemetry.service_name != config.telemetry.service_name),
         ("server.drain_timeout", old.config.server.drain_timeout != config.server.drain_timeout),
+        (
+            "outbox.path",
+            services.outbox.get().is_some_and(|queue| {
+                config.outbox.as_ref().is_none_or(|settings| settings.path != queue.path())
+            }),
+        ),
         ("cache.max_entry", old.config.cache.max_entry != config.cache.max_entry),
         ("cache.max_size", old.config.cache.max_size != config.cache.max_size),
     ] {

@@ -12,7 +12,8 @@ use crate::{
     admin::{AdminPlane, Control, Reloaded},
     config::{ApiKeyPlace, Auth, Config, Diagnostic, Problems, Sources, TlsFiles, load},
     dataplane::DataPlane,
-    pipeline::{Generation, Services},
+    delivery,
+    pipeline::{Generation, Queue, Services},
     server::{Listener, ServerTls},
     telemetry::{LogFormat, OtlpTransport, Redactor, Telemetry, journal::JournalError},
     upstream::Tls,
@@ -30,7 +31,11 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{sync::watch, task::JoinHandle, time::MissedTickBehavior};
+use tokio::{
+    sync::{SetOnce, watch},
+    task::JoinHandle,
+    time::MissedTickBehavior,
+};
 
 /// Waiters per key of the cache (`semantics.md` §7).
 const COALESCED_MAX: usize = 1024;
@@ -93,6 +98,7 @@ pub struct Running {
     ready: Arc<AtomicBool>,
     stop: watch::Sender<bool>,
     planes: [JoinHandle<bool>; 2],
+    deliveries: JoinHandle<bool>,
     sweeper: JoinHandle<()>,
 }
 
@@ -124,6 +130,7 @@ pub fn assemble(options: &Options) -> Result<Assembled, StartError> {
     let services = Services {
         cache: Store::new(StoreConfig { max_size: config.cache.max_size, max_entry: config.cache.max_entry }),
         flights: Coalescer::new(COALESCED_MAX),
+        outbox: SetOnce::new(),
         telemetry,
         clock: Arc::new(TokioClock),
         random: Arc::new(SystemRandom),
@@ -162,6 +169,30 @@ pub(super) fn journal_problem(config: &Config, error: &JournalError, mut problem
     problems
 }
 
+/// Opens the outbox of the configuration, unless one is open: the first one stays to the end of the process. Blocks.
+pub(super) fn open_outbox(
+    services: &Services,
+    config: &Config,
+    mut problems: Problems,
+) -> Result<(), Problems> {
+    let Some(settings) = config.outbox.as_ref().filter(|_| services.outbox.get().is_none()) else {
+        return Ok(());
+    };
+    match Queue::open(&settings.path) {
+        Ok(queue) => {
+            // Reloads take turns, so nobody else sets it.
+            let _ = services.outbox.set(Arc::new(queue));
+            Ok(())
+        }
+        Err(error) => {
+            let help = "name a file on a local disk that this gateway alone may write to";
+            let file = config.root.join("bascule.toml");
+            problems.push(Diagnostic::new(file, "outbox.path", describe(&error), help));
+            Err(problems)
+        }
+    }
+}
+
 /// What must not leave in any text.
 pub(super) fn redactor(config: &Config) -> Redactor {
     let query_names: Vec<String> = config
@@ -182,9 +213,14 @@ impl Running {
     /// [`StartError`]; nothing listens then.
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let assembling = options.clone();
-        let assembled = tokio::task::spawn_blocking(move || assemble(&assembling))
-            .await
-            .map_err(|_| StartError::Internal("the start broke off".into()))??;
+        let assembled = tokio::task::spawn_blocking(move || {
+            let assembled = assemble(&assembling)?;
+            let config = Arc::clone(&assembled.services.generation.load().config);
+            open_outbox(&assembled.services, &config, Problems::new())?;
+            Ok::<_, StartError>(assembled)
+        })
+        .await
+        .map_err(|_| StartError::Internal("the start broke off".into()))??;
         let Assembled { services, parts } = assembled;
         let config = Arc::clone(&services.generation.load().config);
         let tls = match &config.server.tls {
@@ -211,8 +247,9 @@ impl Running {
             admin: admin_address,
             planes: [
                 tokio::spawn(data.serve(data_plane, stopped.clone(), drain)),
-                tokio::spawn(admin.serve(admin_plane, stopped, drain)),
+                tokio::spawn(admin.serve(admin_plane, stopped.clone(), drain)),
             ],
+            deliveries: tokio::spawn(delivery::run(Arc::clone(&services), stopped, drain)),
             sweeper: tokio::spawn(sweep(Arc::clone(&services))),
             services,
             control,
@@ -235,8 +272,8 @@ impl Running {
         self.ready.store(false, Ordering::Relaxed);
         let _ = self.stop.send(true);
         let mut drained = true;
-        for plane in self.planes {
-            drained &= plane.await.unwrap_or(false);
+        for work in self.planes.into_iter().chain([self.deliveries]) {
+            drained &= work.await.unwrap_or(false);
         }
         self.sweeper.abort();
         let _ = tokio::time::timeout(FLUSH_MAX, self.services.telemetry.shutdown()).await;

@@ -35,6 +35,19 @@ pub struct Call {
     pub progress: Arc<Progress>,
     /// How many ladders and fan-outs this call is inside of.
     pub depth: u8,
+    /// Who asks for it.
+    pub origin: Origin,
+}
+
+/// Who asks for a call: that decides what its ladder may do.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    /// A caller, by its name when it has one: on its behalf the call may be queued.
+    Caller(Option<Arc<str>>),
+    /// A fan-out, which wants data now: its branches are not queued.
+    FanOut,
+    /// The outbox, which has its own way with failures: no ladder.
+    Outbox,
 }
 
 /// What a call works on.
@@ -173,7 +186,14 @@ impl Call {
     pub(super) fn take_fetch(&mut self, store_as: Option<Key>) -> Fetch {
         let input = match &mut self.input {
             Input::Declared { params, body, .. } => {
-                Input::Declared { params: params.clone(), texts: false, body: body.take() }
+                let body = match body {
+                    // The ladder may need it, too.
+                    Some(InputBody::Held(octets)) if self.operation.policy.queues() => {
+                        Some(InputBody::Held(octets.clone()))
+                    }
+                    _ => body.take(),
+                };
+                Input::Declared { params: params.clone(), texts: false, body }
             }
             Input::Proxy(request) => Input::Proxy(ProxyRequest {
                 method: request.method.clone(),

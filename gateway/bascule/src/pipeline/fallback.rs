@@ -1,9 +1,9 @@
 //! The fallback ladder, and what becomes of a failure that no rung could answer.
 
 use super::{
-    Call, Ended, Failure, Input, handle, lookup,
+    Call, Ended, Failure, Input, Origin, handle, lookup,
     phases::{self, response_head},
-    quota,
+    queue, quota,
     reply::from_entry,
 };
 use crate::{
@@ -26,7 +26,9 @@ pub(super) const DEPTH_MAX: u8 = 3;
 pub(super) async fn descend(mut call: Call, failure: Failure) -> Ended {
     call.operation.metrics.error(failure.error_type);
     let cause = failure.cause.filter(|cause| call.operation.policy.fallback_on.contains(*cause));
-    if let Some(cause) = cause {
+    if let Some(cause) = cause
+        && !matches!(call.origin, Origin::Outbox)
+    {
         let ladder = Arc::clone(&call.operation.policy.fallback);
         if !ladder.is_empty() {
             call.progress.switch(CallPhase::Fallback, call.services.now());
@@ -64,6 +66,7 @@ async fn try_rung(call: &mut Call, rung: &Rung, cause: Cause) -> Option<(&'stati
             let source = if entry.freshness(now) == Freshness::Fresh { Source::Cache } else { Source::Stale };
             Some(("cache", from_entry(&entry, now, source, Some(cause))))
         }
+        Rung::Queue => Some(("queued", queue::rung(call).await?)),
         Rung::Default { body, status } => {
             let mut headers = HeaderMap::new();
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -103,6 +106,7 @@ async fn try_rung(call: &mut Call, rung: &Rung, cause: Cause) -> Option<(&'stati
                 priority: call.priority,
                 progress: Arc::clone(&call.progress),
                 depth: call.depth + 1,
+                origin: call.origin.clone(),
             };
             // A call within a call: boxed, since a future cannot contain itself.
             let ended = Box::pin(handle(rung)).await;

@@ -11,7 +11,7 @@ mod body;
 mod outcome;
 
 use super::{
-    Call, Ended, Failure, Generation, LiveOperation, Reply,
+    Call, Ended, Failure, Generation, LiveOperation, Origin, Reply,
     call::{Fetch, Input},
     fallback::{DEPTH_MAX, fill},
     handle,
@@ -157,6 +157,7 @@ fn calls(fetch: &Fetch, branches: &[Branch]) -> Result<Vec<Call>, Box<Failure>> 
             priority: fetch.priority,
             progress: Arc::clone(&fetch.progress),
             depth: fetch.depth + 1,
+            origin: Origin::FanOut,
         })
     };
     branches.iter().enumerate().map(call).collect()

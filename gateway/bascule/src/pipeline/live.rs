@@ -4,7 +4,7 @@
 //! Built by `app` from a configuration; a reload builds new ones and hands over the state of
 //! integrations that did not change.
 
-use super::{Failure, Landing, Phases, Reply, SharedBreaker};
+use super::{Failure, Landing, Phases, Queue, Reply, SharedBreaker};
 use crate::{
     config::{
         self, CacheRule, Config, ErrorMapping, FallbackCauses, HeaderSetting, Idempotency, RetrySettings,
@@ -28,6 +28,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use tokio::sync::SetOnce;
 
 /// What all calls share, whatever the configuration's generation.
 pub struct Services {
@@ -35,6 +36,9 @@ pub struct Services {
     pub cache: Arc<Store>,
     /// Fetches that several callers wait for.
     pub flights: Arc<Coalescer<Landing, Result<Reply, Box<Failure>>>>,
+    /// Calls that are kept for later. Set once, when a configuration at work first has an `[outbox]`; what makes no
+    /// deliveries (`bascule call`) never sets it.
+    pub outbox: SetOnce<Arc<Queue>>,
     /// Spans, metrics, logs.
     pub telemetry: Telemetry,
     /// The time.
@@ -164,6 +168,13 @@ pub struct Policy {
     pub headers: Vec<HeaderSetting>,
     /// Caller's headers that are passed on.
     pub forward_headers: Vec<HeaderName>,
+}
+
+impl Policy {
+    /// Whether the ladder may keep calls for later.
+    pub fn queues(&self) -> bool {
+        self.fallback.iter().any(|rung| matches!(rung, Rung::Queue))
+    }
 }
 
 /// A loaded plugin with what the pipeline must know of its settings.

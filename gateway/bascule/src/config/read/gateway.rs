@@ -5,8 +5,8 @@ use crate::{
     config::{
         reader::{Field, Reader},
         settings::{
-            AdminSettings, AdminToken, ApiKey, CacheSettings, JournalSettings, Role, ServerSettings, SkipSet,
-            TelemetrySettings, TlsFiles,
+            AdminSettings, AdminToken, ApiKey, CacheSettings, JournalSettings, OutboxSettings, Role,
+            ServerSettings, SkipSet, TelemetrySettings, TlsFiles,
         },
     },
     model::Secret,
@@ -32,6 +32,10 @@ pub(crate) struct Gateway {
     pub(crate) cache: CacheSettings,
     /// `[journal]`.
     pub(crate) journal: Option<JournalSettings>,
+    /// `[outbox]`.
+    pub(crate) outbox: Option<OutboxSettings>,
+    /// Whether there is an `[outbox]`, also one with problems.
+    pub(crate) has_outbox: bool,
     /// `[breakers]`.
     pub(crate) breakers: SharedBreakers,
 }
@@ -59,6 +63,8 @@ impl Default for Gateway {
             },
             cache: CacheSettings { max_size: 64 * MIB, max_entry: MIB },
             journal: None,
+            outbox: None,
+            has_outbox: false,
             breakers: SharedBreakers::default(),
         }
     }
@@ -84,6 +90,9 @@ pub(crate) fn gateway(top: Reader<'_, '_>) -> Gateway {
         store(&mut gateway.cache, table);
     }
     gateway.journal = top.field("journal").and_then(|field| field.table()).and_then(super::journal::journal);
+    let outbox = top.field("outbox");
+    gateway.has_outbox = outbox.is_some();
+    gateway.outbox = outbox.and_then(|field| field.table()).and_then(super::outbox::outbox);
     if let Some(field) = top.field("breakers") {
         gateway.breakers.declared = shared_breakers(&field);
     }

@@ -1,8 +1,9 @@
 //! Settings of the gateway itself: `bascule.toml`.
 
 use crate::model::Secret;
+use bascule_outbox::Bounds;
 use bascule_resilience::{Priority, RateWindow};
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 /// `[server]`: the data plane.
 #[derive(Clone, Debug)]
@@ -124,4 +125,15 @@ pub struct JournalSettings {
     pub max_file: u64,
     /// Most files that are kept, 1 to 9999; default 8.
     pub max_files: u32,
+}
+
+/// `[outbox]`: its presence switches the outbox on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutboxSettings {
+    /// The file, a relative path resolved; default `outbox.db`.
+    pub path: PathBuf,
+    /// How much it holds, and for how long.
+    pub bounds: Bounds,
+    /// Calls that are delivered at a time, 1 to 1024; default 8.
+    pub concurrency: NonZeroU32,
 }

@@ -201,6 +201,8 @@ pub enum Rung {
         /// Parameters (string values may hold placeholders for the call's own); none: the call's parameters as they are.
         params: Option<serde_json::Map<String, serde_json::Value>>,
     },
+    /// Kept in the outbox and delivered later.
+    Queue,
     /// A fixed answer.
     Default {
         /// Its body.
