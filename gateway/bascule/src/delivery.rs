@@ -40,6 +40,8 @@ use tokio::{
 
 /// How often circuits and times are looked at while calls wait.
 const TICK: Duration = Duration::from_millis(250);
+/// When to ask again after the file could not be read: a broken disk fills no log.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
 /// How often old entries are looked for.
 const TIDY_EVERY: Duration = Duration::from_secs(30);
 /// Deliveries at a time when the configuration has no outbox any more and the open one is emptied.
@@ -105,10 +107,13 @@ impl Worker {
             return TIDY_EVERY;
         }
         let lanes: Result<_, Error> = self.queue.ask(|outbox| outbox.lanes()).await;
-        let mut lanes = lanes.unwrap_or_else(|error| {
-            tracing::warn!(%error, "the outbox could not be asked");
-            Vec::new()
-        });
+        let mut lanes = match lanes {
+            Ok(lanes) => lanes,
+            Err(error) => {
+                tracing::warn!(%error, "the outbox could not be asked");
+                return ASK_AGAIN;
+            }
+        };
         self.away.retain(|place| lanes.iter().any(|lane| lane.place == *place));
         self.turn = self.turn.wrapping_add(1);
         let first = self.turn % lanes.len().max(1);
