@@ -240,7 +240,8 @@ async fn only_the_caller_who_queued_it_is_told() {
 async fn what_cannot_be_kept_goes_to_the_next_rung() {
     let (provider, _) = provider(503).await;
     let more = "[operations.bare]\nmethod = \"POST\"\npath = \"/bare\"\nidempotency = { generate = false }\n\
-                fallback = [{ queue = true }, { default = 1 }]\n";
+                fallback = [{ queue = true }, { default = 1 }]\n\
+                [operations.all]\nparams.amount = { type = \"integer\", default = 1 }\nfan_out = [\"pay\"]\n";
     let outbox = format!("{OUTBOX}max_entries = 1\nmax_body = \"64B\"\n");
     let gateway = gateway(&outbox, &shop(&provider.url(), "1h", more)).await;
     let call = async |params: Value| {
@@ -253,6 +254,8 @@ async fn what_cannot_be_kept_goes_to_the_next_rung() {
     assert_eq!(call(json!({ "amount": 2 })).await, passed_over);
     let bare = gateway.call("shop", "bare", json!({})).await;
     assert_eq!(bare.header("bascule-source"), "default", "without a key there is nothing to repeat by");
+    let all = gateway.call("shop", "all", json!({})).await;
+    assert_eq!(all.problem(), "no-data", "who asks several at once wants data now");
     let metrics = Metrics::of(&gateway.admin()).await;
     let refused = |reason| metrics.value("outbox_refusals_total", &[("service", "shop"), ("reason", reason)]);
     assert_eq!((refused("too-large"), refused("full")), (1.0, 1.0));

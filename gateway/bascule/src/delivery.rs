@@ -22,10 +22,9 @@ mod judge;
 
 use crate::{
     config::{Config, OutboxSettings},
-    model::{IntegrationName, OperationName},
-    pipeline::{LiveOperation, Queue, Services},
+    pipeline::{Queue, Services, gone, placed},
 };
-use bascule_outbox::{Bounds, Entry, Error, Lane, Place, State};
+use bascule_outbox::{Bounds, Entry, Error, Lane, Outbox, Place, State};
 use bascule_resilience as resilience;
 use std::{
     collections::{HashMap, HashSet},
@@ -37,6 +36,7 @@ use tokio::{
     task::{Id, JoinError, JoinSet},
     time::{sleep, timeout},
 };
+use uuid::Uuid;
 
 /// How often circuits and times are looked at while calls wait.
 const TICK: Duration = Duration::from_millis(250);
@@ -90,12 +90,19 @@ struct Worker {
     queue: Arc<Queue>,
     running: JoinSet<()>,
     /// What the tasks deliver.
-    under_way: HashMap<Id, Entry>,
+    under_way: HashMap<Id, UnderWay>,
     /// Operations whose circuit was not closed when it was looked at last.
     away: HashSet<Place>,
     /// Which operation comes first, in turn.
     turn: usize,
     tidied: Option<Instant>,
+}
+
+/// An entry that is being delivered.
+struct UnderWay {
+    id: Uuid,
+    place: Place,
+    tries: u32,
 }
 
 impl Worker {
@@ -135,8 +142,9 @@ impl Worker {
 
     async fn begin_lane(&mut self, lane: Lane, share: usize) {
         let Lane { place, mut next_try } = lane;
-        let Some(operation) = find(&self.services, &place) else {
-            let reason = format!("there is no operation {}.{} any more", place.integration, place.operation);
+        let generation = self.services.generation.load_full();
+        let Some((_, operation)) = placed(&generation, &place) else {
+            let reason = gone(&place);
             tracing::warn!(operation = %shown(&place), "queued calls of an operation that is gone are given up");
             self.tell(move |outbox| outbox.abandon(place, reason, SystemTime::now()).map(drop)).await;
             return;
@@ -151,7 +159,7 @@ impl Worker {
             share
         } else {
             self.away.insert(place.clone());
-            let alone = !self.under_way.values().any(|entry| entry.call.place == place);
+            let alone = !self.under_way.values().any(|delivery| delivery.place == place);
             usize::from(alone && operation.breaker.check(now).is_ok()).min(share)
         };
         let wall = SystemTime::now();
@@ -168,9 +176,10 @@ impl Worker {
     }
 
     fn deliver(&mut self, entry: Entry) {
-        let work = deliver::deliver(Arc::clone(&self.services), Arc::clone(&self.queue), entry.clone());
+        let delivery = UnderWay { id: entry.id, place: entry.call.place.clone(), tries: entry.tries };
+        let work = deliver::deliver(Arc::clone(&self.services), Arc::clone(&self.queue), entry);
         let task = self.running.spawn(work);
-        self.under_way.insert(task.id(), entry);
+        self.under_way.insert(task.id(), delivery);
     }
 
     /// A delivery has ended. One that broke down is a bug, and is tried again like any failure.
@@ -179,14 +188,14 @@ impl Worker {
             Ok((id, ())) => (id, false),
             Err(error) => (error.id(), true),
         };
-        let Some(entry) = self.under_way.remove(&id) else { return };
+        let Some(UnderWay { id, place, tries }) = self.under_way.remove(&id) else { return };
         if broke {
-            tracing::error!(id = %entry.id, operation = %shown(&entry.call.place), "a delivery broke down");
-            let next = SystemTime::now() + judge::backoff(entry.tries, self.services.unit());
+            tracing::error!(%id, operation = %shown(&place), "a delivery broke down");
+            let next = SystemTime::now() + judge::backoff(tries, self.services.unit());
             let bounds = bounds(&self.services.generation.load().config);
             let error = "an internal error; the gateway's log has the details".to_owned();
-            let later = move |outbox: &bascule_outbox::Outbox| {
-                outbox.retry_later(entry.id, error, next, &bounds, SystemTime::now()).map(drop)
+            let later = move |outbox: &Outbox| {
+                outbox.retry_later(id, error, next, &bounds, SystemTime::now()).map(drop)
             };
             self.tell(later).await;
         }
@@ -213,19 +222,11 @@ impl Worker {
     }
 
     /// Work whose failure changes nothing: it is done again when it is due again.
-    async fn tell(&self, work: impl FnOnce(&bascule_outbox::Outbox) -> Result<(), Error> + Send + 'static) {
+    async fn tell(&self, work: impl FnOnce(&Outbox) -> Result<(), Error> + Send + 'static) {
         if let Err(error) = self.queue.ask(work).await {
             tracing::warn!(%error, "the outbox could not be asked");
         }
     }
-}
-
-/// The operation, if the configuration at work still has it.
-fn find(services: &Services, place: &Place) -> Option<Arc<LiveOperation>> {
-    let generation = services.generation.load();
-    let integration = generation.integrations.get(IntegrationName::new(&place.integration).ok()?.as_str())?;
-    let operation = OperationName::new(&place.operation).ok()?;
-    integration.operations.get(&operation).map(Arc::clone)
 }
 
 fn bounds(config: &Config) -> Bounds {

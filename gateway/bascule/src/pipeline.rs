@@ -47,7 +47,7 @@ pub use held::{Held, hold};
 pub use live::{BoundPlugin, Generation, LiveIntegration, LiveOperation, Policy, Services};
 pub use phases::Phases;
 pub use progress::{Looked, Overlap, Progress, Totals};
-pub use queue::{Queue, restore, show};
+pub use queue::{Queue, gone, placed, restore, show};
 pub(crate) use quota::retry_after;
 pub use reply::{Landing, Reply};
 pub use shared_breaker::SharedBreaker;

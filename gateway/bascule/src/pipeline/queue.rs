@@ -9,7 +9,7 @@ mod record;
 mod shown;
 
 pub(super) use keys::KeyInFlight;
-pub use record::restore;
+pub use record::{gone, placed, restore};
 pub use shown::show;
 
 use super::{Call, Failure, Origin};

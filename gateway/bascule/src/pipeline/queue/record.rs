@@ -3,7 +3,9 @@
 
 use crate::{
     config::{BodyKind, SkipSet},
-    pipeline::{Call, Generation, Input, InputBody, Origin, Progress, Services},
+    pipeline::{
+        Call, Generation, Input, InputBody, LiveIntegration, LiveOperation, Origin, Progress, Services,
+    },
 };
 use bascule_outbox::{self as outbox, Place};
 use bascule_resilience::{Deadline, Priority};
@@ -51,12 +53,7 @@ pub fn restore(
     entry: &outbox::Call,
     progress: &Arc<Progress>,
 ) -> Result<Call, String> {
-    let Place { integration, operation } = &entry.place;
-    let found = generation.integrations.get(integration.as_str());
-    let live = found.and_then(|found| Some((found, found.operations.get(operation.as_str())?)));
-    let Some((integration, operation)) = live else {
-        return Err(format!("there is no operation {integration}.{operation} any more"));
-    };
+    let (integration, operation) = placed(generation, &entry.place).ok_or_else(|| gone(&entry.place))?;
     let params: Map<String, Value> = serde_json::from_str(&entry.params).map_err(|_| unreadable())?;
     let forwarded = headers_from_text(&entry.headers).map_err(|_| unreadable())?;
     let key = HeaderValue::from_str(&entry.key).map_err(|_| "its key is no header value".to_owned())?;
@@ -79,6 +76,20 @@ pub fn restore(
         depth: 0,
         origin: Origin::Outbox,
     })
+}
+
+/// The operation that an entry calls, if the configuration still has it.
+pub fn placed<'a>(
+    generation: &'a Generation,
+    place: &Place,
+) -> Option<(&'a Arc<LiveIntegration>, &'a Arc<LiveOperation>)> {
+    let integration = generation.integrations.get(place.integration.as_str())?;
+    Some((integration, integration.operations.get(place.operation.as_str())?))
+}
+
+/// What is said of an entry whose operation the configuration has no more.
+pub fn gone(place: &Place) -> String {
+    format!("there is no operation {}.{} any more", place.integration, place.operation)
 }
 
 fn unreadable() -> String {
