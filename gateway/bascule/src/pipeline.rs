@@ -46,6 +46,7 @@ pub use held::{Held, hold};
 pub use live::{BoundPlugin, Generation, LiveIntegration, LiveOperation, Policy, Services};
 pub use phases::Phases;
 pub use progress::{Looked, Overlap, Progress, Totals};
+pub use quota::QuotaNumbers;
 pub use reply::{Landing, Reply};
 pub use shared_breaker::SharedBreaker;
 

@@ -99,6 +99,7 @@ pub(super) fn integration(
         client,
         breaker,
         limiter,
+        quota_numbers: before.map_or_else(Arc::default, |before| Arc::clone(&before.quota_numbers)),
         bulkhead,
         budget: match before {
             Some(before) if before.settings.retry.budget == settings.retry.budget => {

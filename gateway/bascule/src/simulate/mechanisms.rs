@@ -258,15 +258,15 @@ impl Subject {
         Verdict { outcome, sent: sent || answer.status.is_some(), listed: in_list || otherwise, timed_out }
     }
 
-    /// Tells the integration's limiter what an answer says about the quota. What it says by its outcome is the guard's.
+    /// Tells the integration's limiter what an answer says about the quotas. What it says by its outcome is the guard's.
     pub(super) fn learn(&self, answer: &Answer, now: Instant) {
-        let Some(quota) = answer.quota else { return };
-        if let Some(reset) = quota.reset {
+        for quota in &answer.quotas {
+            let Some(reset) = quota.reset.or(quota.window) else { continue };
             let report = QuotaReport {
-                name: "",
+                name: &quota.number.to_string(),
                 remaining: quota.remaining,
                 limit: quota.limit,
-                window: None,
+                window: quota.window,
                 reset: now + reset.min(self.quota_reset_max),
                 cost: self.cost.get().into(),
             };
@@ -274,7 +274,7 @@ impl Subject {
         }
         // A spent quota is waited for longer than another 429.
         if let Outcome::Throttled { retry_after: Some(asked) } = answer.outcome
-            && quota.remaining == 0
+            && answer.quotas.iter().any(|quota| quota.remaining == 0)
         {
             self.limiter.hold_until(now + asked.min(self.quota_reset_max), now);
         }

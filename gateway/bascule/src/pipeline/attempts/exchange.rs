@@ -129,7 +129,7 @@ pub(super) async fn attempt(
                 let now = fetch.services.now();
                 let elapsed = now.saturating_duration_since(begun);
                 attempt.elapsed = elapsed;
-                fetch.progress.judged(noted, &judged(&attempt, elapsed));
+                fetch.progress.judged(noted, &judged(fetch, &attempt, elapsed));
                 under_way.noted = None;
                 let error_type = (attempt.outcome != Outcome::Success).then(|| attempt.outcome.as_str());
                 end(span, attempt.status, error_type);
@@ -153,7 +153,7 @@ impl Drop for UnderWay<'_> {
     }
 }
 
-fn judged(attempt: &Attempt, elapsed: Duration) -> Judged {
+fn judged<'a>(fetch: &'a Fetch, attempt: &'a Attempt, elapsed: Duration) -> Judged<'a> {
     let retry_after = match attempt.outcome {
         Outcome::Throttled { retry_after } | Outcome::Transient { retry_after } => retry_after,
         _ => None,
@@ -163,7 +163,8 @@ fn judged(attempt: &Attempt, elapsed: Duration) -> Judged {
         outcome: attempt.outcome.as_str(),
         status: attempt.status.map(|status| status.as_u16()),
         retry_after,
-        quota: attempt.quotas.tightest().map(|quota| (quota.remaining, quota.reset)),
+        quotas: &attempt.quotas,
+        numbers: &fetch.integration.quota_numbers,
         timed_out: attempt.timed_out,
         sent: attempt.sent,
     }
