@@ -9,7 +9,7 @@ pub(super) const TIMEOUT: Key = key(
     "The whole call with all its attempts; of bodies that are passed through, up to the response head.",
 );
 pub(super) const ATTEMPT_TIMEOUT: Key =
-    key("attempt_timeout", Kind::Duration, "One attempt. Absent: only `timeout` bounds it.");
+    key("attempt_timeout", Kind::Duration, "One attempt; an OAuth 2 token that it needs is fetched before, in as long a time. Absent: only `timeout` bounds it.");
 pub(super) const CONNECT_TIMEOUT: Key =
     key("connect_timeout", Kind::Duration, "Resolving the name, connecting and the TLS handshake.");
 pub(super) const READ_TIMEOUT: Key = key("read_timeout", Kind::Duration, "Longest silence while reading.");
