@@ -224,6 +224,21 @@ async fn each_of_a_providers_quotas_is_learnt_by_itself() {
     assert_eq!((&report["journal"]["calls"], &report["journal"]["unreadable"]), (&json!(4), &json!(1)));
 }
 
+#[tokio::test]
+async fn an_operation_is_hedged_by_its_own_latency_and_not_by_that_of_others() {
+    let shop = "base_url = \"https://shop.example\"\nhedge = { percentile = 0.9 }\n\
+                [operations.get]\npath = \"/get\"\n[operations.report]\npath = \"/report\"\n";
+    let config = config_folder("", &[("shop", shop)]);
+    let slow =
+        |second| line(second, true).replace("\"get\"", "\"report\"").replace("\"ms\":100.0", "\"ms\":2000.0");
+    let quick: Vec<_> = (0..60).map(|second| line(second, true)).collect();
+    let journal = journal(&format!("{}\n{}\n{}\n", quick.join("\n"), slow(40), slow(50)));
+    let report = report(config.path(), journal.path(), &[]).await;
+    let simulated = &report["integrations"][0]["simulated"];
+    assert_eq!((&simulated["attempts"], &simulated["hedges"]), (&json!(62), &json!(0)));
+    assert_eq!(simulated["latency_ms"]["p99"], 2000.0);
+}
+
 /// An integration with a bit of everything, and one whose provider has a quota.
 fn mixed(url: &str) -> [(&'static str, String); 2] {
     let shop = format!(

@@ -74,6 +74,8 @@ struct Common {
 struct Own {
     circuit: Option<Arc<Circuit>>,
     limiter: Option<(Arc<RateLimiter>, Duration)>,
+    /// What its hedges go by.
+    times: Arc<HealthStats>,
     usage: Option<Rc<RefCell<Usage>>>,
 }
 
@@ -147,7 +149,7 @@ impl Mechanisms {
             add(operation.name.as_str(), subject);
         }
         if settings.proxy {
-            let own = Own { circuit: None, limiter: None, usage: None };
+            let own = Own { circuit: None, limiter: None, times: Arc::default(), usage: None };
             let policies = Policies {
                 timeouts: &settings.timeouts,
                 retry: &settings.retry,
@@ -169,6 +171,7 @@ impl Mechanisms {
                 .map(|config| self.circuit(full_name, operation.shared_breaker.as_ref(), config)),
             usage: limiter.as_ref().and_then(|(limiter, _)| usage(full_name, limit, limiter)),
             limiter,
+            times: Arc::default(),
         }
     }
 
@@ -202,6 +205,7 @@ fn subject(
             .shared_bulkhead(Arc::clone(&common.bulkhead))
             .shared_budget(Arc::clone(&common.budget))
             .shared_times(Arc::clone(&common.times))
+            .hedge_times(Arc::clone(&own.times))
             .retry(retry.policy.clone())
             .timeout(timeouts.whole);
         if let Some(limit) = timeouts.attempt {
