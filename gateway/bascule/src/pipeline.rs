@@ -42,6 +42,7 @@ mod validate;
 
 pub use call::{Call, Input, InputBody, ProxyRequest};
 pub use failure::Failure;
+pub use fan_out::Room;
 pub use held::{Held, hold};
 pub use live::{BoundPlugin, Generation, LiveIntegration, LiveOperation, Policy, Services};
 pub use phases::Phases;

@@ -111,6 +111,7 @@ pub(super) async fn prepare(
         priority: caller.priority,
         progress: Arc::clone(progress),
         depth: 0,
+        room: None,
     })
 }
 
