@@ -484,3 +484,15 @@ async fn a_nest_of_fan_outs_holds_no_more_than_one_fan_out() {
     assert_eq!(document["results"][0]["body"]["results"][0]["body"].as_str().map(str::len), Some(SIX));
     assert_eq!(document["failures"][0]["code"], "no-data");
 }
+
+#[tokio::test]
+async fn an_integration_of_fan_outs_alone_needs_no_base_url() {
+    let provider = telling(&[]).await;
+    let both =
+        "fallback = [{ default = \"none\" }]\n[operations.all]\nfan_out = [\"api.one\", \"api.two\"]\n";
+    let gateway = Gateway::start(&[("both", both), ("api", &api(&provider.url(), ""))]).await;
+    let answer = gateway.data().get("/v1/both/all").await;
+    assert_eq!(operations(&answer.json()["results"]), ["api.one", "api.two"], "{}", answer.text());
+    assert_eq!(gateway.data().get("/proxy/both/x").await.code(), (404, "not-found".to_owned()));
+    assert_eq!(gateway.health("both").await["circuit_state"], "closed");
+}

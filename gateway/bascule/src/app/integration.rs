@@ -89,7 +89,7 @@ pub(super) fn integration(
         .collect();
     let proxy = proxy_operation(materials, settings, plugins, (&breaker, &breaker_metrics), problems);
     LiveIntegration {
-        endpoint: client.endpoint(settings.base_url.clone()),
+        endpoint: settings.base_url.as_ref().map(|base| client.endpoint(base.clone())),
         endpoints: settings
             .endpoints
             .iter()

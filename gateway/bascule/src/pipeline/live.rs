@@ -92,8 +92,8 @@ pub struct LiveIntegration {
     pub last_error: Arc<Mutex<Option<String>>>,
     /// Makes exchanges.
     pub client: Client,
-    /// Where calls go by default.
-    pub endpoint: Endpoint,
+    /// Where calls go by default; none where all operations are fan-outs.
+    pub endpoint: Option<Endpoint>,
     /// `[endpoints.NAME]`.
     pub endpoints: BTreeMap<String, Endpoint>,
     /// The OAuth 2 token, when `auth.type = "oauth2"`.
