@@ -7,7 +7,7 @@ use super::{
     cache::{CacheBase, cache},
     fallback::{Ladder, RungPlace, fallback, fallback_on},
     headers::{Values, forwarded, headers},
-    limits::{concurrency, hedge, priority, rate_limit},
+    limits::{check_hedge, concurrency, hedge, priority, rate_limit},
     operation::{Base, operation},
     plugins::{endpoints, plugins},
     policies::{default_timeouts, errors, idempotency, timeouts},
@@ -83,6 +83,7 @@ pub(crate) fn integration(
         priority: priority(&top).unwrap_or_default(),
         hedge: top.field("hedge").and_then(|field| hedge(&field)),
     };
+    check_hedge(&top, base.hedge.as_ref(), &base.timeouts);
     let concurrency = concurrency(top.field("concurrency"));
     let declared = top.field("operations");
     // What asks no provider needs no address of one, and offers no way to it.
