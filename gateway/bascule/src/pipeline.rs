@@ -42,10 +42,12 @@ mod validate;
 
 pub use call::{Call, Input, InputBody, ProxyRequest};
 pub use failure::Failure;
+pub use fan_out::Room;
 pub use held::{Held, hold};
 pub use live::{BoundPlugin, Generation, LiveIntegration, LiveOperation, Policy, Services};
 pub use phases::Phases;
 pub use progress::{Looked, Overlap, Progress, Totals};
+pub use quota::QuotaNumbers;
 pub use reply::{Landing, Reply};
 pub use shared_breaker::SharedBreaker;
 

@@ -128,6 +128,7 @@ fn prepare(args: &Args, services: &Arc<Services>, progress: &Arc<Progress>) -> R
         priority: None,
         progress: Arc::clone(progress),
         depth: 0,
+        room: None,
     })
 }
 
