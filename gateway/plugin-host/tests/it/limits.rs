@@ -29,7 +29,7 @@ async fn failure(module: Vec<u8>, change: impl FnOnce(&mut PluginSpec)) -> Plugi
 #[tokio::test]
 async fn an_endless_loop_ends_at_its_cpu_limit() {
     let started = Instant::now();
-    let patient = |spec: &mut PluginSpec| spec.limits.wall = Duration::from_secs(30);
+    let patient = |spec: &mut PluginSpec| spec.limits.wall = Some(Duration::from_secs(30));
     let error = failure(bad_at_500(LOOP), patient).await;
     let limit = Duration::from_millis(20);
     assert!(matches!(error, PluginError::TimedOut { kind: TimeoutKind::Cpu, limit: l } if l == limit));
@@ -40,7 +40,7 @@ async fn an_endless_loop_ends_at_its_cpu_limit() {
 async fn a_loop_under_a_tighter_wall_limit_ends_at_that() {
     let error = failure(bad_at_500(LOOP), |spec| {
         spec.limits.cpu = Some(Duration::from_secs(30));
-        spec.limits.wall = Duration::from_millis(10);
+        spec.limits.wall = Some(Duration::from_millis(10));
     });
     assert!(matches!(error.await, PluginError::TimedOut { kind: TimeoutKind::Wall, .. }));
 }
@@ -49,7 +49,7 @@ async fn a_loop_under_a_tighter_wall_limit_ends_at_that() {
 async fn looping_guests_leave_the_worker_to_others() {
     let (plugin, _) = loaded_with(bad_at_500(LOOP), |spec| {
         spec.limits.cpu = Some(Duration::from_secs(30));
-        spec.limits.wall = Duration::from_secs(30);
+        spec.limits.wall = Some(Duration::from_secs(30));
     });
     let looping = plugin.clone();
     let task = tokio::spawn(async move { looping.classify(&context(), status(500), None).await });
@@ -126,7 +126,7 @@ async fn a_call_without_a_free_instance_is_turned_away_in_time() {
     let (plugin, _) = loaded_with(bad_at_500(LOOP), |spec| {
         spec.limits.instances = 1;
         spec.limits.cpu = Some(Duration::from_secs(30));
-        spec.limits.wall = Duration::from_secs(30);
+        spec.limits.wall = Some(Duration::from_secs(30));
     });
     let holder = plugin.clone();
     let task = tokio::spawn(async move { holder.classify(&context(), status(500), None).await });
@@ -149,7 +149,7 @@ async fn all_slots_of_all_engines_can_be_used_at_once() {
     let (host, _) = host_with(|config| config.engines = 2.try_into().unwrap());
     let mut spec = PluginSpec::new("guest", bad_at_500(LOOP));
     spec.limits.cpu = Some(Duration::from_millis(40));
-    spec.limits.wall = Duration::from_secs(30);
+    spec.limits.wall = Some(Duration::from_secs(30));
     let plugin = host.load(spec).unwrap();
     let context = context();
     let call = || plugin.classify(&context, status(500), None);
@@ -176,7 +176,7 @@ async fn handles_and_host_calls_are_bounded() {
     let large = hoard.replace("(i32.const 1)", "(i32.const 1048576)");
     let patient = |spec: &mut PluginSpec| {
         spec.limits.cpu = Some(Duration::from_secs(30));
-        spec.limits.wall = Duration::from_secs(30);
+        spec.limits.wall = Some(Duration::from_secs(30));
     };
     let error = failure(guest(&world, &classifier(body, &when_bad(&large))), patient).await;
     assert!(matches!(error, PluginError::OutOfMemory { .. }), "{error:?}");

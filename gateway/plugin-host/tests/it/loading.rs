@@ -36,26 +36,47 @@ async fn an_import_without_its_grant_is_refused_with_the_line_to_add() {
     granted.classify(&context(), status(200), None).await.unwrap();
 }
 
+/// Interface, a function of it with its parameters, and the smallest grant that it takes.
+const NEED_GRANTS: [(&str, &str, &str, &str); 4] = [
+    ("state", "remove", "(param i32 i32)", "state"),
+    ("telemetry", "annotate", "(param i32 i32 i32 i32)", "telemetry"),
+    (
+        "http",
+        "send",
+        "(param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)",
+        "http:default",
+    ),
+    ("secrets", "reveal", "(param i32 i32 i32)", "reveal:NAME"),
+];
+
 #[test]
-fn interfaces_of_later_versions_are_named() {
-    let imports = [
-        ("http", "send", "(param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)"),
-        ("secrets", "reveal", "(param i32 i32 i32)"),
-        ("telemetry", "annotate", "(param i32 i32 i32 i32)"),
-        ("state", "remove", "(param i32 i32)"),
-    ];
-    for (interface, function, params) in imports {
+fn every_interface_has_a_grant_of_its_own() {
+    for (interface, function, params, grant) in NEED_GRANTS {
         let name = format!("bascule:plugin/{interface}@0.1.0");
         let import = format!(r#"(import "{name}" "{function}" (func {params}))"#);
-        let error = refusal(guest(&format!("import {name}; {CLASSIFIER}"), &classifier(&import, "")));
-        assert_eq!(error.to_string(), format!("`{name}` is not in this version"));
+        let module = guest(&format!("import {name}; {CLASSIFIER}"), &classifier(&import, ""));
+        let error = refusal(module.clone());
+        let expected =
+            format!("the component imports `{name}`; add `grants = [\"{grant}\"]` to its [[plugins]] table");
+        assert_eq!(error.to_string(), expected);
+        load(module, |spec| spec.grants = Grants::parse([grant]).unwrap()).unwrap();
     }
-    let wat = format!(
-        r#"(module {RUNTIME} (func (export "bascule:plugin/cache-policy@0.1.0#key-material")
-             (param i32) (result i32) (i32.const 1024)))"#
-    );
-    let error = refusal(guest("export bascule:plugin/cache-policy@0.1.0;", &wat));
-    assert_eq!(error.to_string(), "`bascule:plugin/cache-policy@0.1.0` is not in this version");
+}
+
+#[test]
+fn one_line_grants_all_that_is_missing_and_keeps_what_is_there() {
+    let (mut world, mut imports) = (CLASSIFIER.to_owned(), String::new());
+    for (interface, function, params, _) in NEED_GRANTS {
+        let name = format!("bascule:plugin/{interface}@0.1.0");
+        world.push_str(&format!("import {name};"));
+        imports.push_str(&format!(r#"(import "{name}" "{function}" (func {params}))"#));
+    }
+    let module = guest(&world, &classifier(&imports, ""));
+    let granted = |spec: &mut PluginSpec| spec.grants = Grants::parse(["http:auth", "body-read"]).unwrap();
+    let error = load(module, granted).err().unwrap();
+    let LoadError::MissingGrant { interfaces, line } = error else { panic!("{error:?}") };
+    assert_eq!(interfaces.len(), 3, "{interfaces:?}");
+    assert_eq!(line, r#"grants = ["body-read", "state", "telemetry", "http:auth", "reveal:NAME"]"#);
 }
 
 #[test]
@@ -140,6 +161,8 @@ fn phases_that_are_not_there_limits_of_zero_and_config_that_is_no_table_are_refu
     assert_eq!(error.to_string(), expected);
     let error = load(well(), |spec| spec.limits.body = 0).err().unwrap();
     assert!(matches!(error, LoadError::ZeroLimit { limit: "body" }));
+    let error = load(well(), |spec| spec.limits.log_lines = usize::MAX).err().unwrap();
+    assert!(matches!(error, LoadError::LimitTooHigh { limit: "log_lines", .. }));
     let error = load(well(), |spec| spec.config = serde_json::json!([1])).err().unwrap();
     assert!(matches!(error, LoadError::ConfigNotTable));
     let error = load(well(), |spec| spec.limits.artifact = 100).err().unwrap();

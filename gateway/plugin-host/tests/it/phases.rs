@@ -188,6 +188,8 @@ fn calls_can_move_between_threads() {
     fn is_send<T: Send>(_: &T) {}
     let (plugin, _) = loaded(guest(CLASSIFIER, &classifier("", "")));
     let (ctx, body) = (context(), HostBody::bytes(""));
+    is_send(&plugin.key_material(&ctx, body.clone()));
+    is_send(&plugin.fetch_token(&ctx, "read"));
     is_send(&plugin.map_request(&ctx, get("/"), body.clone()));
     is_send(&plugin.sign(&ctx, get("/"), "host", Some(body.clone())));
     is_send(&plugin.classify(&ctx, status(200), None));
