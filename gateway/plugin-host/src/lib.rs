@@ -47,7 +47,7 @@ pub use grants::{GrantError, Grants};
 pub use host::{HostConfig, PluginHost};
 pub use inspect::{ArtifactKind, Description, ImportedInterface, Inspection};
 pub use lasting::StateLimits;
-pub use limits::Limits;
+pub use limits::{BreakerLimits, Limits};
 pub use observer::{LogLevel, Observer, TracingObserver};
 pub use phase::{Phase, WIT_TRACK};
 pub use plugin::Plugin;

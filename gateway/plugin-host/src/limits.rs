@@ -67,6 +67,35 @@ pub(crate) const TABLES_MAX: u32 = 8;
 /// Largest artifact that any configuration may allow. A Python component has 18 MiB.
 pub(crate) const ARTIFACT_BYTES_CAP: u64 = 64 << 20;
 
+/// When the breaker of one plugin opens, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BreakerLimits {
+    /// Failures in a row that open it. Default 5, cap 1,000.
+    pub failures: u32,
+    /// Calls in 10 s below which the share of failures says nothing; from there on half of them open it.
+    /// Default 20, cap 100,000.
+    pub min_calls: u32,
+    /// How long it stays open at first; doubles with each failed probe. Default 10 s, cap 1 h.
+    pub open: Duration,
+    /// How long it stays open at most. Default 5 min, cap 1 h.
+    pub open_max: Duration,
+}
+
+impl BreakerLimits {
+    pub(crate) const DEFAULT: Self = Self {
+        failures: 5,
+        min_calls: 20,
+        open: Duration::from_secs(10),
+        open_max: Duration::from_secs(300),
+    };
+}
+
+impl Default for BreakerLimits {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
 /// Limits of one plugin. [`Default`] gives the documented defaults; zero is refused at load, as is more
 /// than the cap of a limit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,6 +132,8 @@ pub struct Limits {
     /// Keys that one call may open: each may take the host as long as parsing a private key. Default 64,
     /// cap 65,536.
     pub key_opens: usize,
+    /// When the plugin is left alone because it keeps failing.
+    pub breaker: BreakerLimits,
 }
 
 impl Default for Limits {
@@ -121,6 +152,7 @@ impl Default for Limits {
             side_requests: 4,
             handles: 256,
             key_opens: 64,
+            breaker: BreakerLimits::DEFAULT,
         }
     }
 }
@@ -160,6 +192,8 @@ impl Limits {
     /// "unlimited"; [`LoadError::LimitTooHigh`] for one above its cap.
     pub(crate) fn check(&self) -> Result<(), LoadError> {
         let nanos = |span: Option<Duration>| span.map_or(1, |span| span.as_nanos());
+        let breaker = &self.breaker;
+        let hour = Duration::from_secs(3600).as_nanos();
         let bounded = [
             Bounded("memory", self.memory.into(), 4 << 30, "4GiB"),
             Bounded("cpu", nanos(self.cpu), Duration::from_secs(60).as_nanos(), "1m"),
@@ -174,6 +208,10 @@ impl Limits {
             Bounded("side_requests", self.side_requests as u128, 100, "100"),
             Bounded("handles", self.handles as u128, 65_536, "65536"),
             Bounded("key_opens", self.key_opens as u128, 65_536, "65536"),
+            Bounded("breaker.failures", breaker.failures.into(), 1_000, "1000"),
+            Bounded("breaker.min_calls", breaker.min_calls.into(), 100_000, "100000"),
+            Bounded("breaker.open", breaker.open.as_nanos(), hour, "1h"),
+            Bounded("breaker.open_max", breaker.open_max.as_nanos(), hour, "1h"),
         ];
         bounded.into_iter().try_for_each(|Bounded(limit, value, most, cap)| match value {
             0 => Err(LoadError::ZeroLimit { limit }),

@@ -104,6 +104,7 @@ pub(crate) fn load(host: &Arc<PluginHost>, spec: PluginSpec) -> Result<Arc<Plugi
     let shared = Arc::new(shared(host, spec)?);
     let description = trial(host, &loaded, &shared, Config::Checked)?;
     let instances = Semaphore::new(shared.limits.instances.min(Semaphore::MAX_PERMITS));
+    let breaker = Mutex::new(Breaker::new(shared.limits.breaker));
     Ok(Arc::new(Plugin {
         host: Arc::clone(host),
         shared,
@@ -113,7 +114,7 @@ pub(crate) fn load(host: &Arc<PluginHost>, spec: PluginSpec) -> Result<Arc<Plugi
         phases,
         loaded,
         instances,
-        breaker: Mutex::new(Breaker::default()),
+        breaker,
     }))
 }
 

@@ -1,6 +1,7 @@
 //! What is refused when it is loaded, and with which words.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bascule_plugin_host::{
     Grants, LoadError, Phase, Plugin, PluginError, PluginHost, PluginSpec, TimeoutKind,
@@ -218,14 +219,41 @@ fn a_plugin_that_fails_at_start_is_refused_within_its_limit() {
     assert!(matches!(error, LoadError::Trial(PluginError::OutOfMemory { .. })), "{error:?}");
 }
 
+/// Counts the warnings that are logged.
+#[derive(Clone, Default)]
+struct Warnings(Arc<AtomicUsize>);
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::WARN && metadata.target().starts_with("bascule_plugin_host")
+    }
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
 #[tokio::test]
 async fn without_address_space_for_a_pool_instances_are_made_on_demand() {
     // A million slots of 4 GiB are more than any machine can reserve.
-    let (host, _) = host_with(|config| {
-        config.engines = std::num::NonZeroUsize::MIN;
-        config.instances = 1_000_000;
+    let warnings = Warnings::default();
+    let (host, _) = tracing::subscriber::with_default(warnings.clone(), || {
+        host_with(|config| {
+            config.engines = std::num::NonZeroUsize::MIN;
+            config.instances = 1_000_000;
+        })
     });
     assert!(!host.pooled());
+    assert_eq!(warnings.0.load(Ordering::Relaxed), 1, "the operator is told");
     let plugin = host.load(PluginSpec::new("guest", well())).unwrap();
     plugin.classify(&context(), status(200), None).await.unwrap();
     assert!(self::host().0.pooled());

@@ -115,6 +115,23 @@ async fn answers_that_break_the_contract_are_refused() {
 }
 
 #[tokio::test]
+async fn the_header_limits_are_the_plugins_own() {
+    let mut image = Image::new();
+    let mapping = send(&mut image, "/", &[("a", b"b"), ("c", b"d")], 0, [4096, 0]);
+    let reply = reply(&mut image, 200);
+    let map = async |change: fn(&mut PluginSpec)| {
+        let (plugin, _) = loaded_with(mappers(&image, mapping, reply), change);
+        plugin.map_request(&context(), get("/"), HostBody::bytes("")).await.map(drop)
+    };
+    assert!(map(|spec| (spec.limits.header_lines, spec.limits.header_bytes) = (2, 4)).await.is_ok());
+    let lines = map(|spec| spec.limits.header_lines = 1).await;
+    let octets = map(|spec| spec.limits.header_bytes = 3).await;
+    for answer in [lines, octets] {
+        assert!(matches!(answer, Err(PluginError::BadAnswer { .. })), "{answer:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_phase_that_was_filtered_out_or_never_there_is_not_run() {
     let mut image = Image::new();
     let mapping = send(&mut image, "/", &[], 0, [4096, 0]);
