@@ -18,6 +18,7 @@ use crate::artifact::cache::CodeCache;
 use crate::artifact::{self, Artifact};
 use crate::error::{HostError, LoadError};
 use crate::inspect::Inspection;
+use crate::lasting::{Registry, StateLimits};
 use crate::observer::{Observer, TracingObserver};
 use crate::plugin::load::PluginSpec;
 use crate::plugin::{Plugin, load};
@@ -35,6 +36,8 @@ pub struct HostConfig {
     pub instances: usize,
     /// Memory of all instances together, in octets. Default 1 GiB.
     pub memory_total: u64,
+    /// What one plugin may keep for one integration.
+    pub state: StateLimits,
     /// Where compiled code is kept between runs; `None` = a private folder that goes with the host.
     pub cache_dir: Option<PathBuf>,
     /// What `random.bytes` draws from. Default: the operating system's generator.
@@ -49,6 +52,7 @@ impl Default for HostConfig {
             engines: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             instances: 256,
             memory_total: 1 << 30,
+            state: StateLimits::default(),
             cache_dir: None,
             random: Arc::new(SystemRandom),
             observer: Arc::new(TracingObserver),
@@ -61,6 +65,8 @@ pub struct PluginHost {
     pub(crate) engines: Engines,
     pub(crate) ticker: Ticker,
     pub(crate) memory: Arc<MemoryBudget>,
+    /// What outlives the versions of plugins.
+    pub(crate) lasting: Registry,
     /// Calls of all plugins at the same time.
     pub(crate) instances: Semaphore,
     /// Held while a plugin is tried out: load-time instances have slots of their own, one at a time.
@@ -86,6 +92,7 @@ impl PluginHost {
             engines,
             ticker,
             memory: Arc::new(MemoryBudget::new(config.memory_total)),
+            lasting: Registry::new(config.state),
             instances: Semaphore::new(instances),
             trial: Mutex::new(()),
             random: config.random,

@@ -6,10 +6,15 @@
 
 mod bodies;
 mod breaker;
+mod granted;
+mod hostile;
 mod inspecting;
 mod limits;
 mod loading;
 mod logging;
 mod phases;
+mod side_requests;
 mod signing;
+mod state;
 mod support;
+mod tokens;
