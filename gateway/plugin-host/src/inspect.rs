@@ -14,6 +14,7 @@ pub use crate::bindings::exports::bascule::plugin::lifecycle::Description;
 use crate::error::LoadError;
 use crate::grants::Grants;
 use crate::phase::{Phase, WIT_TRACK};
+use crate::wasi;
 
 /// The WIT package whose exports are phases.
 const PACKAGE: &str = "bascule:plugin";
@@ -149,6 +150,11 @@ impl ImportedInterface {
                 line: r#"grants = ["random"]"#.to_owned(),
             }),
             Name::Ours(name) if LATER.contains(&name) => Err(later(&self.name)),
+            Name::Foreign if wasi::is_random(&self.name) && !grants.random => Err(LoadError::MissingGrant {
+                interface: self.name.clone(),
+                line: r#"grants = ["random"]"#.to_owned(),
+            }),
+            Name::Foreign if wasi::offers(&self.name) => Ok(()),
             Name::Foreign if self.name.starts_with("wasi:") => Err(later(&self.name)),
             _ => Err(unknown(&self.name)),
         }
@@ -210,7 +216,8 @@ fn imports_of(resolve: &Resolve, world: &World) -> Vec<ImportedInterface> {
         if functions.is_empty() && ours {
             return None;
         }
-        let grant = (Name::read(&name) == Name::Ours("random")).then(|| "random".to_owned());
+        let random = Name::read(&name) == Name::Ours("random") || wasi::is_random(&name);
+        let grant = random.then(|| "random".to_owned());
         Some(ImportedInterface { name, functions, grant })
     };
     world.imports.iter().filter_map(import).collect()

@@ -31,6 +31,7 @@ mod plugin;
 mod random;
 mod secret;
 mod state;
+mod wasi;
 
 pub use bindings::bascule::plugin::types::{Fault, FaultKind, Header, RequestHead, ResponseHead};
 pub use bindings::exports::bascule::plugin::classifier::{Classification, Quota, Verdict};

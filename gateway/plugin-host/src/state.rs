@@ -20,6 +20,7 @@ use crate::observer::Observer;
 use crate::phase::Hook;
 use crate::random::RandomSource;
 use crate::secret::Vault;
+use crate::wasi::Wasi;
 use limiter::{Limiter, MemoryBudget};
 use log_budget::LogBudget;
 
@@ -85,6 +86,8 @@ pub(crate) struct State {
     pub(crate) table: ResourceTable,
     pub(crate) limiter: Limiter,
     pub(crate) log: LogBudget,
+    /// Made when the guest first asks for something of WASI: the others pay nothing.
+    pub(crate) wasi: Option<Wasi>,
 }
 
 /// A host call that ends the guest at once. Each variant is told from a panic by its type.
@@ -106,7 +109,7 @@ impl State {
         let mut table = ResourceTable::new();
         table.set_max_capacity(HANDLES_MAX);
         let limiter = Limiter::new(budget, shared.limits.memory);
-        Self { shared, hook, call, table, limiter, log: LogBudget::default() }
+        Self { shared, hook, call, table, limiter, log: LogBudget::default(), wasi: None }
     }
 
     /// Whether the guest may read the octets of that body in this phase.

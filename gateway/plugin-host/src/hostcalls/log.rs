@@ -26,8 +26,10 @@ impl Host for State {
 }
 
 impl State {
-    /// Says how many lines were dropped, if any were. To be called when the phase is over.
+    /// Logs what was written to the console, and says how many lines were dropped, if any were. To be called when the phase is over.
     pub(crate) fn report_dropped_lines(&mut self) {
+        // A log that fails is no reason for a call to fail.
+        let _ = self.log_console();
         let dropped = self.log.take_dropped();
         if dropped > 0 {
             let message = format!("{dropped} lines dropped");

@@ -2,14 +2,21 @@
 //!
 //! Guests are written in WAT and made plugins by the same sections that a bindings generator writes, so
 //! every test also takes the way of a core module through the host.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
 mod bodies;
 mod breaker;
 mod inspecting;
+mod languages;
 mod limits;
 mod loading;
 mod logging;
 mod phases;
 mod signing;
 mod support;
+mod wasi;
