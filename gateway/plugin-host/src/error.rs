@@ -140,6 +140,20 @@ pub enum LoadError {
         #[source]
         source: SourceError,
     },
+    /// More code than is compiled here.
+    #[error("the plugin has more than {limit} {what}")]
+    TooComplex {
+        /// What there is too much of.
+        what: &'static str,
+        /// How much is allowed.
+        limit: u64,
+    },
+    /// Compilation took too long and was given up.
+    #[error("the plugin was not compiled within {limit:?}")]
+    CompileTimeout {
+        /// The time allowed.
+        limit: Duration,
+    },
     /// The compiled code cannot be stored.
     #[error("the compiled plugin cannot be stored")]
     Store(#[source] std::io::Error),

@@ -10,11 +10,13 @@ pub(crate) mod ticker;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use crate::artifact::cache::CodeCache;
+use crate::artifact::compile::Compiler;
 use crate::artifact::{self, Artifact};
 use crate::error::{HostError, LoadError};
 use crate::inspect::Inspection;
@@ -40,6 +42,8 @@ pub struct HostConfig {
     pub state: StateLimits,
     /// Where compiled code is kept between runs; `None` = a private folder that goes with the host.
     pub cache_dir: Option<PathBuf>,
+    /// Time for compiling one plugin. Default 120 s.
+    pub compile_time: Duration,
     /// What `random.bytes` draws from. Default: the operating system's generator.
     pub random: Arc<dyn RandomSource>,
     /// Who is told about log lines and durations. Default: [`TracingObserver`].
@@ -54,6 +58,7 @@ impl Default for HostConfig {
             memory_total: 1 << 30,
             state: StateLimits::default(),
             cache_dir: None,
+            compile_time: Duration::from_secs(120),
             random: Arc::new(SystemRandom),
             observer: Arc::new(TracingObserver),
         }
@@ -88,7 +93,7 @@ impl PluginHost {
         let engines = Engines::new(config.engines, instances).map_err(HostError::Engine)?;
         let ticker = Ticker::start(engines.all()).map_err(HostError::Ticker)?;
         Ok(Arc::new(Self {
-            code: CodeCache::open(config.cache_dir)?,
+            code: CodeCache::open(config.cache_dir, Compiler::new(config.compile_time))?,
             engines,
             ticker,
             memory: Arc::new(MemoryBudget::new(config.memory_total)),

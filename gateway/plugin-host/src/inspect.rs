@@ -14,6 +14,7 @@ pub use crate::bindings::exports::bascule::plugin::lifecycle::Description;
 use crate::error::LoadError;
 use crate::grants::{Grants, needed_for};
 use crate::phase::{Phase, WIT_TRACK};
+use crate::wasi;
 
 /// The WIT package whose exports are phases.
 const PACKAGE: &str = "bascule:plugin";
@@ -123,9 +124,9 @@ impl Inspection {
 
     /// All imports that are not granted in one error, with the line that grants them all.
     fn check_grants(&self, grants: &Grants) -> Result<(), LoadError> {
-        let missing = self.imports.iter().filter_map(|import| match Name::read(&import.name) {
-            Name::Ours(interface) if !grants.cover(interface) => Some((import.name.clone(), interface)),
-            Name::Ours(_) | Name::OtherVersion | Name::Foreign => None,
+        let missing = self.imports.iter().filter_map(|import| {
+            let interface = granted_as(&import.name).filter(|interface| !grants.cover(interface))?;
+            Some((import.name.clone(), interface))
         });
         let (interfaces, missing): (Vec<String>, Vec<&str>) = missing.unzip();
         match interfaces.is_empty() {
@@ -165,6 +166,7 @@ impl ImportedInterface {
     fn admit(&self) -> Result<(), LoadError> {
         match Name::read(&self.name) {
             Name::Ours(name) if OFFERED.contains(&name) => Ok(()),
+            Name::Foreign if wasi::offers(&self.name) => Ok(()),
             Name::Foreign if self.name.starts_with("wasi:") => Err(later(&self.name)),
             _ => Err(unknown(&self.name)),
         }
@@ -210,6 +212,15 @@ fn name_of(resolve: &Resolve, key: &WorldKey) -> String {
     resolve.name_world_key(key)
 }
 
+/// The interface of ours whose grant lets that one be imported.
+fn granted_as(name: &str) -> Option<&str> {
+    match Name::read(name) {
+        Name::Ours(interface) => Some(interface),
+        Name::Foreign => wasi::is_random(name).then_some("random"),
+        Name::OtherVersion => None,
+    }
+}
+
 fn imports_of(resolve: &Resolve, world: &World) -> Vec<ImportedInterface> {
     let import = |(key, item): (&WorldKey, &WorldItem)| {
         let functions = match item {
@@ -226,10 +237,7 @@ fn imports_of(resolve: &Resolve, world: &World) -> Vec<ImportedInterface> {
         if functions.is_empty() && ours {
             return None;
         }
-        let grant = match Name::read(&name) {
-            Name::Ours(interface) => needed_for(interface).map(str::to_owned),
-            Name::OtherVersion | Name::Foreign => None,
-        };
+        let grant = granted_as(&name).and_then(needed_for).map(str::to_owned);
         Some(ImportedInterface { name, functions, grant })
     };
     world.imports.iter().filter_map(import).collect()

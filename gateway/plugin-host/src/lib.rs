@@ -36,6 +36,7 @@ mod secret;
 mod side;
 mod state;
 mod token;
+mod wasi;
 
 pub use bindings::bascule::plugin::types::{Fault, FaultKind, Header, RequestHead, ResponseHead};
 pub use bindings::exports::bascule::plugin::classifier::{Classification, Quota, Verdict};

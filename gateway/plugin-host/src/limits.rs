@@ -55,11 +55,12 @@ pub(crate) const RANDOM_BYTES_MAX: u32 = 64 << 10;
 /// Elements of one guest table. The pool reserves this much address space for each slot.
 pub(crate) const TABLE_ELEMENTS_MAX: usize = 64 << 10;
 
-/// Core instances of one component: the module itself, its adapters and shims.
-pub(crate) const CORE_INSTANCES_MAX: u32 = 16;
+/// Core instances of one component: the module itself, its adapters and shims. A Python component has up
+/// to 38.
+pub(crate) const CORE_INSTANCES_MAX: u32 = 48;
 
-/// Linear memories of one component. Composed components have more than one.
-pub(crate) const MEMORIES_MAX: u32 = 2;
+/// Linear memories of one component. Composed components have more than one, QuickJS has three.
+pub(crate) const MEMORIES_MAX: u32 = 3;
 
 /// Tables of one component: each core instance may bring one.
 pub(crate) const TABLES_MAX: u32 = 8;

@@ -26,6 +26,7 @@ use crate::secret::Vault;
 use crate::secret::insert::Secrets;
 use crate::side::SideRequests;
 use crate::token::Tokens;
+use crate::wasi::Wasi;
 use limiter::{Limiter, MemoryBudget};
 use log_budget::LogBudget;
 
@@ -106,6 +107,8 @@ pub(crate) struct State {
     /// Times that the guest waited for the host; a tick passed each time without the guest running.
     pub(crate) pauses: u32,
     pub(crate) keys_opened: usize,
+    /// Made when the guest first asks for something of WASI: the others pay nothing.
+    pub(crate) wasi: Option<Wasi>,
 }
 
 /// A host call that ends the guest at once. Each variant is told from a panic by its type.
@@ -140,6 +143,7 @@ impl State {
             sent: 0,
             pauses: 0,
             keys_opened: 0,
+            wasi: None,
         }
     }
 

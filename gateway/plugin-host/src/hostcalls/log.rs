@@ -30,8 +30,11 @@ impl Host for State {
 }
 
 impl State {
-    /// Says how many lines and measurements were dropped, if any were. To be called when the phase is over.
+    /// Logs what was written to the console, and says how many lines or measurements were dropped, if any were. To be
+    /// called when the phase is over.
     pub(crate) fn report_dropped(&mut self) {
+        // A log that fails is no reason for a call to fail.
+        let _ = self.log_console();
         let dropped = [(self.log.take_dropped(), "lines"), (self.measured.take_dropped(), "measurements")];
         for (dropped, what) in dropped.into_iter().filter(|(dropped, _)| *dropped > 0) {
             let message = format!("{dropped} {what} dropped");

@@ -28,6 +28,7 @@ use crate::limits::Limits;
 use crate::phase::Phase;
 use crate::secret::{SecretBytes, Vault};
 use crate::state::{Shared, State};
+use crate::wasi;
 
 /// A plugin as the configuration has it. [`PluginSpec::new`] gives the defaults.
 #[derive(Debug, Clone)]
@@ -189,9 +190,8 @@ fn map_into_engines(host: &PluginHost, artifact: &Artifact<'_>) -> Result<Vec<Lo
     let file = host.code.code(&first.engine, artifact)?;
     let on = |worker: &crate::host::engines::Worker| {
         let component = trusted::map(&worker.engine, &file.checked()).map_err(compile)?;
-        let pre = worker
-            .linker
-            .instantiate_pre(&component)
+        let pre = wasi::linker_for(&worker.engine, &worker.linker, &component)
+            .and_then(|linker| linker.instantiate_pre(&component))
             .map_err(|error| LoadError::WrongTypes { phase: "imports", source: error.into() })?;
         Ok(Loaded { phases: PhaseIndices::of(&pre)?, pre })
     };

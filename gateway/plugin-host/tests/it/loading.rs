@@ -81,7 +81,7 @@ fn one_line_grants_all_that_is_missing_and_keeps_what_is_there() {
 }
 
 #[test]
-fn wasi_is_not_in_this_version_and_other_packages_are_unknown() {
+fn other_wasi_is_not_in_this_version_and_other_packages_are_unknown() {
     let import = |package: &str| {
         let wit = format!(
             "package {package}; interface env {{ get: func() -> u32; }}
@@ -93,19 +93,19 @@ fn wasi_is_not_in_this_version_and_other_packages_are_unknown() {
         refusal(guest_of(&wit, &format!("import {name};"), &wat))
     };
     // Neither has a phase either; that they import what is not there comes to light all the same.
-    assert!(matches!(import("wasi:cli@0.2.6"), LoadError::NoPhase));
-    let wit = "package wasi:cli@0.2.6; interface env { get: func() -> u32; }
+    assert!(matches!(import("wasi:http@0.2.6"), LoadError::NoPhase));
+    let wit = "package wasi:http@0.2.6; interface env { get: func() -> u32; }
         package bascule:plugin@0.1.0 { interface classifier { classify: func() -> u32; } }";
     let wat = format!(
-        r#"(module (import "wasi:cli/env@0.2.6" "get" (func (result i32))) {RUNTIME}
+        r#"(module (import "wasi:http/env@0.2.6" "get" (func (result i32))) {RUNTIME}
              (func (export "bascule:plugin/classifier@0.1.0#classify") (result i32) (i32.const 0)))"#
     );
-    let error = refusal(guest_of(wit, &format!("import wasi:cli/env@0.2.6; {CLASSIFIER}"), &wat));
-    assert_eq!(error.to_string(), "`wasi:cli/env@0.2.6` is not in this version");
+    let error = refusal(guest_of(wit, &format!("import wasi:http/env@0.2.6; {CLASSIFIER}"), &wat));
+    assert_eq!(error.to_string(), "`wasi:http/env@0.2.6` is not in this version");
     let error = refusal(guest_of(
-        &wit.replace("wasi:cli", "acme:cli"),
+        &wit.replace("wasi:http", "acme:cli"),
         &format!("import acme:cli/env@0.2.6; {CLASSIFIER}"),
-        &wat.replace("wasi:cli", "acme:cli"),
+        &wat.replace("wasi:http", "acme:cli"),
     ));
     assert!(matches!(error, LoadError::UnknownInterface { .. }), "{error}");
 }
