@@ -6,6 +6,7 @@
 mod bench;
 mod check;
 mod guests;
+mod languages;
 mod layers;
 mod run;
 mod servers;
@@ -72,7 +73,8 @@ fn work() -> Result<()> {
 
 fn plugins() -> Result<()> {
     guests::build_guests(&root()?, "plugins")?;
-    guests::build_guests(&root()?, "tests/guests")
+    guests::build_guests(&root()?, "tests/guests")?;
+    languages::build(&root()?)
 }
 
 fn demo(args: &[String]) -> Result<()> {
