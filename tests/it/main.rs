@@ -29,6 +29,7 @@ mod ledger;
 mod limits;
 mod metrics;
 mod mission;
+mod plugin_contract;
 mod plugin_faults;
 mod plugin_sandbox;
 mod plugins;

@@ -81,6 +81,8 @@ impl CallContext {
 pub(crate) struct Shared {
     pub(crate) name: String,
     pub(crate) config: serde_json::Value,
+    /// The same as JSON text, for plugins that take it whole.
+    pub(crate) config_text: String,
     pub(crate) vault: Vault,
     pub(crate) grants: Grants,
     pub(crate) attributes: BTreeMap<String, String>,

@@ -61,6 +61,18 @@ impl HostKey for State {
         }
     }
 
+    fn derive_path(
+        &mut self,
+        key: Resource<Key>,
+        algorithm: Hash,
+        steps: Vec<Vec<u8>>,
+    ) -> Answer<Resource<Key>> {
+        match self.table.get(&key)?.derive_path(&self.shared.keys, algorithm, &steps) {
+            Ok(derived) => Ok(Ok(self.table.push(derived)?)),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
     fn mac(&mut self, key: Resource<Key>, algorithm: Hash, data: Vec<u8>) -> Answer<Vec<u8>> {
         Ok(self.table.get(&key)?.mac(algorithm, &data, None))
     }

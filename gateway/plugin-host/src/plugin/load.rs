@@ -172,6 +172,7 @@ fn shared(host: &PluginHost, spec: PluginSpec) -> Result<Shared, LoadError> {
     Ok(Shared {
         lasting: host.lasting.of(&spec.name),
         name: spec.name,
+        config_text: config.to_string(),
         config,
         vault: Vault::new(spec.credentials),
         grants: spec.grants,
