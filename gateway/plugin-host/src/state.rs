@@ -87,7 +87,7 @@ pub(crate) struct State {
     pub(crate) limiter: Limiter,
     pub(crate) log: LogBudget,
     /// Made when the guest first asks for something of WASI: the others pay nothing.
-    pub(crate) wasi: Option<Wasi>,
+    pub(crate) wasi: Option<Box<Wasi>>,
 }
 
 /// A host call that ends the guest at once. Each variant is told from a panic by its type.
