@@ -110,7 +110,7 @@ pub(crate) struct State {
     pub(crate) pauses: u32,
     pub(crate) keys_opened: usize,
     /// Made when the guest first asks for something of WASI: the others pay nothing.
-    pub(crate) wasi: Option<Wasi>,
+    pub(crate) wasi: Option<Box<Wasi>>,
 }
 
 /// A host call that ends the guest at once. Each variant is told from a panic by its type.

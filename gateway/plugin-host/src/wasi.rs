@@ -19,6 +19,7 @@ mod clocks;
 mod console;
 mod random;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -75,16 +76,17 @@ pub(crate) fn is_random(interface: &str) -> bool {
 }
 
 /// The linker for a component: the host's own, with WASI when it imports that.
-pub(crate) fn linker_for(
+pub(crate) fn linker_for<'a>(
     engine: &Engine,
-    linker: &Linker<State>,
+    linker: &'a Linker<State>,
     component: &Component,
-) -> wasmtime::Result<Linker<State>> {
-    let mut linker = linker.clone();
-    if component.component_type().imports(engine).any(|(name, _)| name.starts_with("wasi:")) {
-        add_to_linker(&mut linker)?;
+) -> wasmtime::Result<Cow<'a, Linker<State>>> {
+    if !component.component_type().imports(engine).any(|(name, _)| name.starts_with("wasi:")) {
+        return Ok(Cow::Borrowed(linker));
     }
-    Ok(linker)
+    let mut linker = linker.clone();
+    add_to_linker(&mut linker)?;
+    Ok(Cow::Owned(linker))
 }
 
 impl State {

@@ -32,7 +32,8 @@ pub(crate) const SIGNATURE_BYTES_MAX: u64 = 16 << 10;
 /// that they do not know.
 const FILE_TYPES: [&str; 2] = ["application/wasm", "application/octet-stream"];
 
-/// Whether an address of a host may be connected to. Asked for every address of every request.
+/// Whether an address of a host may be connected to. Asked for every address of every request, token servers
+/// and redirects included; loopback is to be allowed for no host but a configured registry on this machine.
 pub type Egress = dyn Fn(&str, IpAddr) -> bool + Send + Sync;
 
 /// A user name and its password or access token.

@@ -67,6 +67,17 @@ pub(crate) enum Redirects {
     Anywhere,
 }
 
+impl Redirects {
+    /// Whether one URL may send to another. Never from TLS to none, even on this machine: what is served
+    /// there to us is not for a remote server to choose.
+    fn lead(self, from: &Url, to: &Url) -> bool {
+        match self {
+            Self::SameOrigin => from.origin() == to.origin(),
+            Self::Anywhere => to.scheme() == "https" || (from.scheme() == "http" && to.scheme() == "http"),
+        }
+    }
+}
+
 impl Ask {
     pub(crate) fn get(url: Url, answer_max: u64) -> Self {
         Self { method: Method::GET, url, headers: HeaderMap::new(), body: Bytes::new(), answer_max }
@@ -109,10 +120,10 @@ impl Http {
                 FetchError::Redirected { url: answer.url.clone(), to }
             };
             let Some(next) = to else { return Err(refused(None)) };
+            if !redirects.lead(&ask.url, &next) {
+                return Err(refused(Some(next)));
+            }
             if next.origin() != ask.url.origin() {
-                if redirects == Redirects::SameOrigin {
-                    return Err(refused(Some(next)));
-                }
                 // What authenticates us at one host is none of another's business.
                 ask.headers.clear();
             }
@@ -191,4 +202,29 @@ fn authority(url: &Url) -> &str {
 
 fn target(url: &Url) -> &str {
     &url[Position::BeforePath..Position::AfterQuery]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redirects_lead_to_no_weaker_place() {
+        let lead = |redirects: Redirects, from: &str, to: &str| {
+            redirects.lead(&Url::parse(from).unwrap(), &Url::parse(to).unwrap())
+        };
+        let cases = [
+            ("https://a/x", "https://a/y", true, true),
+            ("https://a/x", "https://a:444/x", false, true),
+            ("https://a/x", "https://b/x", false, true),
+            ("https://a/x", "http://127.0.0.1/x", false, false),
+            ("https://a/x", "file:///etc/passwd", false, false),
+            ("http://127.0.0.1:1/x", "http://127.0.0.1:2/x", false, true),
+            ("http://127.0.0.1:1/x", "https://b/x", false, true),
+        ];
+        for (from, to, same, anywhere) in cases {
+            assert_eq!(lead(Redirects::SameOrigin, from, to), same, "{from} {to}");
+            assert_eq!(lead(Redirects::Anywhere, from, to), anywhere, "{from} {to}");
+        }
+    }
 }

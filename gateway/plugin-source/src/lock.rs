@@ -184,7 +184,7 @@ mod tests {
         let mut lock = Lock::default();
         let content = Digest::of(b"plugin");
         let manifest = Some(Digest::of(b"manifest"));
-        let oci = Reference::parse("oci://ghcr.io/acme/signer:1").unwrap();
+        let oci = Reference::parse("oci://registry.example/acme/signer:1").unwrap();
         lock.insert(&oci, Locked { manifest, content, size: 6, signer: Some("sha256:ab".to_owned()) });
         let https = Reference::parse("https://example.com/p.wasm").unwrap();
         lock.insert(&https, Locked { manifest: None, content, size: 6, signer: None });
@@ -201,7 +201,7 @@ mod tests {
         let digests = [b"plugin".as_slice(), b"manifest"].map(Digest::of);
         let expected = format!(
             "{HEADER}version = 1\n\n[[plugin]]\nsource = \"https://example.com/p.wasm\"\ncontent = \"{0}\"\n\
-             size = 6\n\n[[plugin]]\nsource = \"oci://ghcr.io/acme/signer:1\"\nmanifest = \"{1}\"\n\
+             size = 6\n\n[[plugin]]\nsource = \"oci://registry.example/acme/signer:1\"\nmanifest = \"{1}\"\n\
              content = \"{0}\"\nsize = 6\nsigner = \"sha256:ab\"\n",
             digests[0], digests[1]
         );

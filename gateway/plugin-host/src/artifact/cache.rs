@@ -16,7 +16,7 @@ use tempfile::{NamedTempFile, TempDir};
 use wasmtime::Engine;
 
 use super::compile::Compiler;
-use super::trusted::CheckedCode;
+use super::trusted::{self, CheckedCode};
 use super::{Artifact, hex};
 use crate::crypto::hash::sha256;
 use crate::error::{HostError, LoadError};
@@ -40,7 +40,7 @@ pub(crate) struct CodeCache {
 enum Found {
     Intact,
     Nothing,
-    /// Torn, changed, or without its digest.
+    /// Torn, changed, without its digest, or of another engine.
     Broken,
 }
 
@@ -80,7 +80,7 @@ impl CodeCache {
     /// As [`Compiler::compile`], and [`LoadError::Store`] when the result cannot be written.
     pub(crate) fn code(&self, engine: &Engine, artifact: &Artifact<'_>) -> Result<CodeFile, LoadError> {
         let file = self.file(engine, artifact);
-        let found = file.found();
+        let found = file.found(engine);
         if found != Found::Intact {
             if found == Found::Broken {
                 let path = file.code.display();
@@ -110,9 +110,12 @@ impl CodeFile {
         CheckedCode { path: &self.code }
     }
 
-    fn found(&self) -> Found {
+    fn found(&self, engine: &Engine) -> Found {
         match (fs::read_to_string(&self.digest), fs::read(&self.code)) {
-            (Ok(recorded), Ok(code)) if recorded == hex(&sha256(&code)) => Found::Intact,
+            (Ok(recorded), Ok(code)) if recorded == hex(&sha256(&code)) => {
+                // The engine looks whether it wrote the file itself, in this version and with these settings.
+                if trusted::map(engine, &self.checked()).is_ok() { Found::Intact } else { Found::Broken }
+            }
             (_, Err(error)) if error.kind() == io::ErrorKind::NotFound => Found::Nothing,
             _ => Found::Broken,
         }
@@ -205,16 +208,27 @@ mod tests {
         let (engine, artifact) = (Engine::default(), artifact());
         for broken in [&b"garbage"[..], b""] {
             let file = cache.code(&engine, &artifact).unwrap();
-            assert_eq!(file.found(), Found::Intact);
+            assert_eq!(file.found(&engine), Found::Intact);
             fs::write(&file.code, broken).unwrap();
-            assert_eq!(file.found(), Found::Broken);
+            assert_eq!(file.found(&engine), Found::Broken);
             let file = cache.code(&engine, &artifact).unwrap();
             super::super::trusted::map(&engine, &file.checked()).unwrap();
             fs::remove_file(&file.digest).unwrap();
-            assert_eq!(file.found(), Found::Broken);
+            assert_eq!(file.found(&engine), Found::Broken);
             fs::remove_file(&file.code).unwrap();
-            assert_eq!(file.found(), Found::Nothing);
+            assert_eq!(file.found(&engine), Found::Nothing);
         }
+    }
+
+    #[test]
+    fn code_that_the_engine_did_not_write_is_compiled_anew_even_with_its_digest() {
+        let cache = open(None).unwrap();
+        let (engine, artifact) = (Engine::default(), artifact());
+        let file = cache.code(&engine, &artifact).unwrap();
+        fs::write(&file.code, b"foreign").unwrap();
+        fs::write(&file.digest, hex(&sha256(b"foreign"))).unwrap();
+        let file = cache.code(&engine, &artifact).unwrap();
+        assert_eq!(file.found(&engine), Found::Intact);
     }
 
     #[test]

@@ -14,9 +14,6 @@ use crate::digest::Digest;
 const REPOSITORY_MAX: usize = 255;
 const TAG_MAX: usize = 128;
 
-/// The registry behind the short name that everybody writes.
-const DOCKER_HUB: (&str, &str) = ("docker.io", "registry-1.docker.io");
-
 /// An artifact of a registry, by tag, by digest, or by digest with a tag as a note.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OciReference {
@@ -84,7 +81,7 @@ impl OciReference {
 
     /// `…/v2/REPOSITORY/TAIL` of the registry. The tail is one of ours: never a caller's text unchecked.
     pub(crate) fn url(&self, tail: &str) -> Option<Url> {
-        let host = if self.registry == DOCKER_HUB.0 { DOCKER_HUB.1 } else { &self.registry };
+        let host = &self.registry;
         let scheme = if is_loopback(host) { "http" } else { "https" };
         Url::parse(&format!("{scheme}://{host}/v2/{}/{tail}", self.repository)).ok()
     }
@@ -157,15 +154,18 @@ mod tests {
     fn parts_are_found_and_written_back() {
         let digest = Digest::of(b"x");
         for text in [
-            "oci://ghcr.io/acme/signer:1.2".to_owned(),
+            "oci://registry.example/acme/signer:1.2".to_owned(),
             "oci://registry.example:5000/a/b__c/d-e.f:_x".to_owned(),
             format!("oci://[::1]:5000/a@{digest}"),
-            format!("oci://ghcr.io/acme/signer:1.2@{digest}"),
+            format!("oci://registry.example/acme/signer:1.2@{digest}"),
         ] {
             assert_eq!(parse(&text).unwrap().to_string(), text);
         }
-        let both = parse(&format!("oci://GHCR.io:443/acme/signer:1.2@{digest}")).unwrap();
-        assert_eq!((both.registry(), both.repository(), both.tag()), ("ghcr.io", "acme/signer", Some("1.2")));
+        let both = parse(&format!("oci://Registry.EXAMPLE:443/acme/signer:1.2@{digest}")).unwrap();
+        assert_eq!(
+            (both.registry(), both.repository(), both.tag()),
+            ("registry.example", "acme/signer", Some("1.2"))
+        );
         assert_eq!(both.asked(), digest.to_string(), "the digest is what counts");
     }
 
@@ -176,10 +176,10 @@ mod tests {
             assert_eq!(url(local).scheme(), "http", "{local}");
         }
         assert_eq!(url("localhost:443").port(), Some(443));
-        for remote in ["ghcr.io", "localhost.example.com", "10.0.0.1:5000", "128.0.0.1"] {
+        for remote in ["registry.example", "localhost.example.com", "10.0.0.1:5000", "128.0.0.1"] {
             assert_eq!(url(remote).scheme(), "https", "{remote}");
         }
-        assert_eq!(url("docker.io").as_str(), "https://registry-1.docker.io/v2/a/tags/list");
+        assert_eq!(url("registry.example").as_str(), "https://registry.example/v2/a/tags/list");
     }
 
     #[test]
@@ -188,21 +188,36 @@ mod tests {
             ReferenceError::Oci { part, .. } => part,
             other => panic!("{other}"),
         };
-        assert_eq!(wrong("oci://ghcr.io"), "registry and repository");
-        for registry in ["", "user@ghcr.io", "ghcr.io:x", "a b", "ghcr.io?x", "ghcr.io#"] {
+        assert_eq!(wrong("oci://registry.example"), "registry and repository");
+        for registry in [
+            "",
+            "user@registry.example",
+            "registry.example:x",
+            "a b",
+            "registry.example?x",
+            "registry.example#",
+        ] {
             assert_eq!(wrong(&format!("oci://{registry}/a:1")), "registry", "{registry}");
         }
         for repository in
             ["", "A", "a//b", "a/", ".a", "a..b", "a___b", "-a", "a-", "a b", "../a", "é", "a?b"]
         {
-            assert_eq!(wrong(&format!("oci://ghcr.io/{repository}:1")), "repository", "{repository}");
+            assert_eq!(
+                wrong(&format!("oci://registry.example/{repository}:1")),
+                "repository",
+                "{repository}"
+            );
         }
         for tag in ["", ".a", "a/b", "a b", "a:b", &"x".repeat(129)] {
-            assert_eq!(wrong(&format!("oci://ghcr.io/a:{tag}")), "tag", "{tag}");
+            assert_eq!(wrong(&format!("oci://registry.example/a:{tag}")), "tag", "{tag}");
         }
         for digest in ["", "sha256:00", "sha512:00", "md5:00"] {
-            assert_eq!(wrong(&format!("oci://ghcr.io/a@{digest}")), "digest (sha256 only)", "{digest}");
+            assert_eq!(
+                wrong(&format!("oci://registry.example/a@{digest}")),
+                "digest (sha256 only)",
+                "{digest}"
+            );
         }
-        assert!(matches!(parse("oci://ghcr.io/a"), Err(ReferenceError::Bare { .. })));
+        assert!(matches!(parse("oci://registry.example/a"), Err(ReferenceError::Bare { .. })));
     }
 }

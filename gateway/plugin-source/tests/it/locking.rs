@@ -102,7 +102,7 @@ async fn verify_finds_everything_at_once() {
     let mut lock = locked(&place, &kept).await;
     let entry = lock.get(&kept.reference).unwrap().clone();
     lock.insert(&gone.reference, entry.clone());
-    lock.insert(&Reference::parse("oci://ghcr.io/unused:1").unwrap(), entry);
+    lock.insert(&Reference::parse("oci://registry.example/unused:1").unwrap(), entry);
     registry.state().manifests.remove("gone");
     let path = place.dir.path().join("p.wasm");
     std::fs::write(&path, PLUGIN).unwrap();

@@ -80,7 +80,7 @@ async fn credentials_log_in_directly_and_for_a_token() {
         assert_eq!(place.obtain(&reference).await.unwrap().content, PLUGIN);
         let wrong = Place::with(|config| config.credentials = ada(registry.host(), "wrong"));
         assert!(wrong.error(&reference).await.contains("answered 401"));
-        let elsewhere = Place::with(|config| config.credentials = ada("ghcr.io".into(), "lovelace"));
+        let elsewhere = Place::with(|config| config.credentials = ada("registry.example".into(), "lovelace"));
         elsewhere.obtain(&reference).await.unwrap_err();
     }
     registry.state().login = Login::Basic;
