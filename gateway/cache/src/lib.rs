@@ -1,12 +1,13 @@
 //! What the gateway remembers between calls: mapped replies, weighed in bytes, and one fetch per key at a time.
 //!
-//! Three parts that know nothing of each other's callers:
+//! Four parts that know nothing of each other's callers:
 //!
 //! | part | answers |
 //! | --- | --- |
 //! | [`Key`] | which calls may share an answer |
 //! | [`Store`] and [`Entry`] | is there an answer, and how fresh is it |
 //! | [`Coalescer`] | who fetches it when there is none, and who waits |
+//! | [`SharedBody`] | how those who wait read a body that is still coming |
 //!
 //! The one decision behind all of them: **time is passed in**. No rule here reads a clock, so every rule can be
 //! tried with generated instants. The eviction of the store is by weight alone; an entry's end is arithmetic on the
@@ -64,6 +65,7 @@
 //! # }
 //! ```
 
+mod body;
 mod coalesce;
 mod entry;
 mod key;
@@ -71,7 +73,8 @@ mod scope;
 mod store;
 mod sync;
 
-pub use coalesce::{Coalescer, Fetched, Flight, JoinError, Landed, REFRESHES_MAX};
+pub use body::{Abandoned, BodyError, BodyReader, BodyWriter, SharedBody, shared_body};
+pub use coalesce::{Coalescer, Fetched, Flight, Herald, JoinError, Landed, REFRESHES_MAX};
 pub use entry::{Entry, Freshness};
 pub use key::{Key, KeyBuilder};
 pub use scope::{Epoch, Scope};
