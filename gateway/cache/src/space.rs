@@ -12,7 +12,8 @@
 //! put of a key that was put out of `small` lately ──► main
 //! ```
 //!
-//! Reading takes a lock of one of many shards for as long as a reference count is raised, and never waits for an eviction.
+//! Reading takes a lock of one of many shards for as long as a reference count is raised, and waits for nothing but the
+//! removal or insertion of another key of that shard.
 //! Everything that changes the map goes through one lock, which also makes an edit of one key a step that no other can
 //! come between.
 //!

@@ -32,7 +32,8 @@ use super::{
 pub struct Exchange<'a> {
     /// The method that was sent.
     pub method: &'a Method,
-    /// The fields that were sent, those of the caller included.
+    /// The caller's fields as they were sent on, without credentials that the gateway adds for all callers alike: those
+    /// belong in the key, and would make every answer one to a request with `Authorization`.
     pub request: &'a HeaderMap,
     /// The final status code.
     pub status: StatusCode,
@@ -244,6 +245,12 @@ impl Storable {
     #[must_use]
     pub fn terms(&self) -> &Terms {
         &self.terms
+    }
+
+    /// The requests that it is for. Who waited for this answer with another one cannot have it.
+    #[must_use]
+    pub fn selecting(&self) -> &Selecting {
+        &self.selecting
     }
 }
 

@@ -332,8 +332,11 @@ fn each_request_gets_its_variant_and_says_why_there_is_none() {
     assert_eq!(select("2", &scope).unwrap(), "two");
     assert_eq!(select("3", &scope), Err(Forward::VaryMiss));
     assert_eq!(select("1", &other), Err(Forward::UriMiss));
-    // The same requests' newer answer takes the place of the older one.
+    // The same requests' later answer takes the place of the one before, whatever their dates say.
+    let before = store.stats().bytes;
+    store.put_variant(key("u"), variant(&scope, "1", "tre", 60, now, 9), store.epoch(&scope));
     store.put_variant(key("u"), variant(&scope, "1", "uno", 60, now, 0), store.epoch(&scope));
+    assert_eq!(store.stats().bytes, before);
     assert_eq!((select("1", &scope).unwrap(), select("2", &scope).unwrap()), ("uno".into(), "two".into()));
     assert_eq!(store.stats().entries, 1);
     // They are no answer by rule, and the other way round.
