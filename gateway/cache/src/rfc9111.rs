@@ -10,7 +10,7 @@
 //! | `validators`, `fields` | our conditional requests (§4.3.1), 304 and HEAD (§3.2, §4.3.3 to §4.3.5) |
 //! | `answer` | the caller's conditions and ranges (§4.3.2; RFC 9110 §13, §14) |
 //! | `invalidation` | what unsafe requests make invalid (§4.4) |
-//! | `forward` | why the origin was asked (RFC 9211) |
+//! | `cache_status` | what is told of all that (RFC 9211) |
 //!
 //! The decision: the text is read when an answer arrives. What a hit needs of it is in [`Terms`] and [`Selecting`], and
 //! nothing here waits, stores or reads a clock. [`Variant`](crate::Variant) puts the rules together.
@@ -41,11 +41,11 @@
 
 mod age;
 mod answer;
+mod cache_status;
 mod dates;
 mod directives;
 mod exchange;
 mod fields;
-mod forward;
 mod freshness;
 mod invalidation;
 mod list;
@@ -60,9 +60,9 @@ mod oracle;
 pub use self::{
     age::Received,
     answer::Answer,
+    cache_status::{CacheStatus, Forward, Handling},
     directives::{RequestDirectives, ResponseDirectives},
     exchange::{Exchange, NotStored, Policy, Storable, Terms},
-    forward::Forward,
     invalidation::invalidated,
     reuse::Use,
     validators::is_for_the_origin,

@@ -6,6 +6,8 @@
 
 #![expect(clippy::unwrap_used, reason = "what is wrong here fails the test")]
 
+#[path = "http_mode/directives.rs"]
+mod directives;
 #[path = "http_mode/proxy.rs"]
 mod proxy;
 #[path = "http_mode/stale.rs"]

@@ -11,7 +11,7 @@
 
 use std::time::Duration;
 
-use super::{directives::RequestDirectives, exchange::Terms, forward::Forward};
+use super::{cache_status::Forward, directives::RequestDirectives, exchange::Terms};
 
 /// What to do with a stored answer that a request selects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
