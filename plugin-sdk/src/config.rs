@@ -38,6 +38,13 @@ impl From<ConfigError> for Fault {
     }
 }
 
+/// The whole configuration: the text of a JSON object. Whoever wants several members takes this once and
+/// picks them with [`json::member`](crate::json::member): one call of the host instead of one for each.
+#[must_use]
+pub fn all() -> String {
+    host::get("").unwrap_or_default()
+}
+
 /// The JSON text at that path.
 #[must_use]
 pub fn raw(path: &str) -> Option<String> {

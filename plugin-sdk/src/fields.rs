@@ -30,6 +30,18 @@ pub fn secret(name: impl Into<String>) -> SecretInsert {
     }
 }
 
+/// The token for that scope that the gateway got from a token source, put in by the host.
+///
+/// ```
+/// use bascule_plugin::{AuthPatch, token};
+///
+/// let patch = AuthPatch::new().header("authorization", token("read").with_lead("Bearer "));
+/// ```
+#[must_use]
+pub fn token(scope: &str) -> SecretInsert {
+    secret(format!("token:{scope}"))
+}
+
 impl SecretInsert {
     /// Puts a text in front of everything, outside the encoding.
     #[must_use]
@@ -131,6 +143,11 @@ mod tests {
         assert_eq!((insert.lead.as_str(), insert.prefix.as_str()), ("Bearer ", "<"));
         assert_eq!((insert.secret.as_str(), insert.suffix.as_str()), ("token", ">"));
         assert!(insert.percent_encode && !insert.base64);
+    }
+
+    #[test]
+    fn a_token_is_a_secret_of_its_scope() {
+        assert_eq!(token("read write").secret, "token:read write");
     }
 
     #[test]

@@ -42,8 +42,8 @@
 //! The core module that cargo writes is what the gateway loads; no further tool is needed.
 //!
 //! # What a plugin can do
-//! A plugin starts fresh for every phase call: there is no state between calls, and associated functions
-//! without `self` say so. What it may ask of the host are the modules [`context`], [`config`],
+//! A plugin starts fresh for every phase call: nothing in its memory outlives one, and associated functions
+//! without `self` say so. What has to last goes into [`state`]. What it may ask of the host are the modules [`context`], [`config`],
 //! [`parameters`], [`clock`] and [`log`], open to every plugin, and [`crypto`], [`random`], [`http`],
 //! [`state`], [`telemetry`] and [`secrets`], which the operator grants. Only what the code really calls
 //! becomes an import, so a plugin's import list says truthfully what it can do.
@@ -69,15 +69,19 @@ mod fields;
 pub mod generated;
 mod glue;
 mod headers;
+pub mod http;
 pub mod json;
 pub mod log;
 mod messages;
 pub mod parameters;
 mod phases;
+pub mod secrets;
+pub mod state;
+pub mod telemetry;
 pub mod time;
 mod verdicts;
 
-pub use fields::{plain, secret};
+pub use fields::{plain, secret, token};
 pub use headers::HeaderLines;
 pub use phases::{
     CachePolicy, Classifier, ErrorMapper, Lifecycle, RequestMapper, ResponseMapper, Signer, TokenSource,
@@ -89,9 +93,7 @@ pub use generated::imports::bascule::plugin::types::{
     Body, BodyError, Fault, FaultKind, Field, FieldValue, Hash, Header, Reply, RequestHead, ResponseHead,
     SecretInsert,
 };
-pub use generated::imports::bascule::plugin::{
-    clock, context, crypto, http, random, secrets, state, telemetry,
-};
+pub use generated::imports::bascule::plugin::{clock, context, crypto, random};
 pub use generated::lifecycle_world::exports::bascule::plugin::lifecycle::Description;
 pub use generated::request_mapper_world::exports::bascule::plugin::request_mapper::{
     MappedRequest, Mapping, OutgoingBody,

@@ -1,6 +1,9 @@
-//! Builders for what the mappers return, and for a plugin's description.
+//! Builders for what the mappers and token sources return, and for a plugin's description.
 
-use crate::{Body, Description, Header, MappedRequest, Mapping, OutgoingBody, Reply, RequestHead};
+use std::time::Duration;
+
+use crate::fault::millis;
+use crate::{Body, Description, Header, MappedRequest, Mapping, OutgoingBody, Reply, RequestHead, Token};
 
 impl MappedRequest {
     /// That head, with the caller's body as it is and nothing carried over.
@@ -71,6 +74,21 @@ impl Reply {
     }
 }
 
+impl Token {
+    /// A token of unknown life time; the gateway then asks anew when the provider refuses it.
+    #[must_use]
+    pub fn new(value: impl Into<String>) -> Self {
+        Self { value: value.into(), expires_in_ms: None }
+    }
+
+    /// Says how long it lives; capped at 49 days, which is what the field holds.
+    #[must_use]
+    pub fn expires_in(mut self, span: Duration) -> Self {
+        self.expires_in_ms = Some(millis(span));
+        self
+    }
+}
+
 impl Description {
     /// A name and a version, usually `env!("CARGO_PKG_NAME")` and `env!("CARGO_PKG_VERSION")`.
     #[must_use]
@@ -96,6 +114,12 @@ mod tests {
         assert!(matches!(request.body, OutgoingBody::Unchanged));
         assert_eq!(request.carry, b"x");
         assert!(matches!(request.without_body().body, OutgoingBody::Empty));
+    }
+
+    #[test]
+    fn a_token_tells_its_life_time_in_milliseconds() {
+        assert_eq!(Token::new("t").expires_in_ms, None);
+        assert_eq!(Token::new("t").expires_in(Duration::from_secs(3)).expires_in_ms, Some(3_000));
     }
 
     #[test]

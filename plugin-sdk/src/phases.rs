@@ -37,7 +37,9 @@ pub trait RequestMapper {
 
 /// `cache-policy`: once per call, where caching is on.
 pub trait CachePolicy {
-    /// The part of the cache key that depends on the input; `None` keeps the call out of the cache.
+    /// The part of the cache key that depends on the input, at most 4 KiB; `None` keeps the call out of the
+    /// cache. The gateway adds integration, operation, credential profile and plugin: a key can only be
+    /// made narrower. A failure is a warning in the log, and the call is not cached.
     fn key_material(input: &Body) -> Option<Vec<u8>>;
 }
 
@@ -55,7 +57,8 @@ pub trait Signer {
 
 /// `token-source`: when the host holds no valid bearer token for a scope.
 pub trait TokenSource {
-    /// A token and how long it lives.
+    /// A token and how long it lives. Most sources obtain it by [`http`](crate::http); signers put it in by
+    /// [`token`](crate::token).
     ///
     /// # Errors
     /// A fault; the host may keep using an older token until that expires.

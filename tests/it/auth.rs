@@ -316,6 +316,27 @@ async fn without_a_token_nothing_is_sent() {
 }
 
 #[tokio::test]
+async fn a_slow_token_endpoint_is_not_hedged() {
+    let tokens = Provider::slow(|request| async move {
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        granted(request.number, 3600)
+    })
+    .await;
+    let provider = taking(&[1]).await;
+    let text = format!("hedge = {{ after = \"1s\" }}\n{}", config(&provider.url(), &oauth2(&tokens)));
+    let gateway = Gateway::start(&[("api", &text)]).await;
+    let answer = get(&gateway).await;
+    assert_eq!((answer.text().as_str(), answer.header("bascule-attempts")), ("Bearer t1", "1"));
+    assert_eq!((tokens.count(), provider.count()), (1, 1));
+    gateway.reaches("integration_request_duration_seconds_count", &[("endpoint", "get")], 1.0).await;
+    let spent = async |phase| {
+        gateway.metric("deadline_spent_seconds_sum", &[("endpoint", "get"), ("phase", phase)]).await
+    };
+    assert!(spent("token").await >= 1.4, "{}", spent("token").await);
+    assert_eq!(spent("hedge").await, 0.0);
+}
+
+#[tokio::test]
 async fn waiting_for_a_token_is_within_the_calls_time() {
     let tokens = Provider::slow(|_| std::future::pending()).await;
     let provider = taking(&[1]).await;

@@ -120,3 +120,27 @@ async fn unknown_names_and_methods_are_told_apart() {
         (405, "method-not-allowed".into(), "GET, HEAD, POST".into())
     );
 }
+
+#[tokio::test]
+async fn a_header_that_connection_names_goes_no_further() {
+    let provider = Provider::new(|_| reply(200, &[], "{}")).await;
+    let text = format!("forward_headers = [\"x-tenant\", \"x-hop\"]\n{}", weather(&provider.url()))
+        + "[operations.put]\nmethod = \"PUT\"\npath = \"/put\"\nbody = \"raw\"\n";
+    let gateway = Gateway::start(&[("weather", &text)]).await;
+    let client = gateway.data().header("x-tenant", "t").header("x-hop", "h").header("content-language", "de");
+    let named = gateway.data().header("x-tenant", "t").header("x-hop", "h").header("content-language", "de");
+    let named = named.header("connection", "keep-alive, X-Hop, content-language");
+    let seen = || {
+        let last = provider.last();
+        ["x-tenant", "x-hop", "content-language"].map(|name| last.header(name).to_owned())
+    };
+    let get = "/v1/weather/current?place=x&city=y";
+    assert_eq!(client.get(get).await.status, 200);
+    assert_eq!(seen(), ["t", "h", ""]);
+    assert_eq!(named.get(get).await.status, 200);
+    assert_eq!(seen(), ["t", "", ""]);
+    assert_eq!(client.send(Method::PUT, "/v1/weather/put", "x").await.status, 200);
+    assert_eq!(seen(), ["t", "h", "de"]);
+    assert_eq!(named.send(Method::PUT, "/v1/weather/put", "x").await.status, 200);
+    assert_eq!(seen(), ["t", "", ""]);
+}

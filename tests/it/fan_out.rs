@@ -450,3 +450,49 @@ async fn callers_need_to_be_allowed_the_fan_out_only() {
     assert_eq!(client.get("/v1/api/one").await.code(), (403, "forbidden".to_owned()));
     assert_eq!(client.get("/v1/api/all").await.json()["results"].as_array().unwrap().len(), 3);
 }
+
+#[tokio::test]
+async fn a_nest_of_fan_outs_holds_no_more_than_one_fan_out() {
+    const SIX: usize = 6 * 1024 * 1024;
+    let (second, last) = (Gate::closed(), Gate::closed());
+    let gates = (second.clone(), last.clone());
+    let provider = Provider::slow(move |request| {
+        let (second, last) = gates.clone();
+        async move {
+            match request.target.as_str() {
+                "/two" => second.pass().await,
+                "/three" => last.pass().await,
+                _ => {}
+            }
+            let large = if request.target == "/three" { "small".to_owned() } else { "x".repeat(SIX) };
+            reply(200, &[("content-type", "text/plain")], large)
+        }
+    })
+    .await;
+    let more = "[operations.all]\nfan_out = [\"a\", \"b\"]\n[operations.a]\nfan_out = [\"one\", \"three\"]\n\
+                [operations.b]\nfan_out = [\"two\"]\n";
+    let gateway = start(&provider, more).await;
+    let data = gateway.data();
+    let waiting = tokio::spawn(async move { data.get("/v1/api/all").await });
+    let in_flight = async || gateway.health("api").await["in_flight"].clone();
+    eventually("the first body is held", async || provider.count() == 3 && in_flight().await == 2).await;
+    second.open();
+    eventually("the second has been refused", async || in_flight().await == 1).await;
+    last.open();
+    let document = waiting.await.unwrap().json();
+    assert_eq!(operations(&document["results"]), ["api.a"], "{}", document["failures"]);
+    assert_eq!(document["results"][0]["body"]["results"][0]["body"].as_str().map(str::len), Some(SIX));
+    assert_eq!(document["failures"][0]["code"], "no-data");
+}
+
+#[tokio::test]
+async fn an_integration_of_fan_outs_alone_needs_no_base_url() {
+    let provider = telling(&[]).await;
+    let both =
+        "fallback = [{ default = \"none\" }]\n[operations.all]\nfan_out = [\"api.one\", \"api.two\"]\n";
+    let gateway = Gateway::start(&[("both", both), ("api", &api(&provider.url(), ""))]).await;
+    let answer = gateway.data().get("/v1/both/all").await;
+    assert_eq!(operations(&answer.json()["results"]), ["api.one", "api.two"], "{}", answer.text());
+    assert_eq!(gateway.data().get("/proxy/both/x").await.code(), (404, "not-found".to_owned()));
+    assert_eq!(gateway.health("both").await["circuit_state"], "closed");
+}

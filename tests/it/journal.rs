@@ -59,7 +59,10 @@ async fn provider() -> Provider {
         match request.target.split('/').nth(1).unwrap_or_default() {
             "flaky" if flaky && request.number == 2 => reply(503, &[], "c4n4ry-body"),
             "missing" => reply(404, &[], "c4n4ry-body"),
-            "busy" => reply(429, &[("retry-after", "7"), ("x-ratelimit-remaining", "0")], "c4n4ry-body"),
+            "busy" => {
+                let own = ("x-ratelimit-remaining-c4n4ry", "5");
+                reply(429, &[("retry-after", "7"), ("x-ratelimit-remaining", "0"), own], "c4n4ry-body")
+            }
             "down" => reply(500, &[("x-odd", "c4n4ry-header")], ""),
             "slow" => std::future::pending().await,
             _ => reply(200, &[("x-odd", "c4n4ry-header")], "{}"),
@@ -178,7 +181,8 @@ async fn every_call_is_a_line_that_says_what_became_of_it() {
     assert_eq!(outcomes(gone), [("cancelled", None)]);
     assert_eq!((outcomes(busy), busy.refused.as_deref()), (vec![("throttled", Some(429))], None));
     assert_eq!(busy.attempts[0].retry_after_ms, Some(7000));
-    assert_eq!(busy.attempts[0].quota.unwrap().remaining, 0);
+    let left: Vec<_> = busy.attempts[0].quotas.iter().map(|quota| (quota.number, quota.remaining)).collect();
+    assert_eq!(left, [(0, 0), (1, 5)]);
     let text: String = files(folder.path()).iter().map(|file| fs::read_to_string(file).unwrap()).collect();
     assert!(!text.contains(CANARY), "{text}");
 }

@@ -30,6 +30,7 @@ mod limits;
 mod metrics;
 mod mission;
 mod outbox;
+mod plugin_contract;
 mod plugin_faults;
 mod plugin_sandbox;
 mod plugins;

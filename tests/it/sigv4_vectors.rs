@@ -195,6 +195,8 @@ fn call() -> CallContext {
         idempotency_key: None,
         parameters: "{}".into(),
         now: SystemTime::UNIX_EPOCH + NOW,
+        tokens: Default::default(),
+        side: None,
     }
 }
 

@@ -197,6 +197,48 @@ async fn flaws_of_the_journal_are_told_and_files_are_put_together() {
     assert_eq!((&shop["simulated"]["succeeded"], &shop["simulated"]["failed"]), (&json!(2), &json!(1)));
 }
 
+/// A good call whose answer tells of these quotas.
+fn told(second: u64, quotas: Value) -> String {
+    let mut call: Value = serde_json::from_str(&line(second, true)).unwrap();
+    call["attempts"][0]["quotas"] = quotas;
+    call.to_string()
+}
+
+#[tokio::test]
+async fn each_of_a_providers_quotas_is_learnt_by_itself() {
+    let config = shop("failures = 3");
+    let minute = json!({ "number": 1, "remaining": 2, "limit": 100, "window_ms": 60_000, "reset_ms": 9000 });
+    let second = json!({ "number": 0, "remaining": 1, "window_ms": 1000, "reset_ms": 1000 });
+    let calls = |quotas: Value| {
+        let later: Vec<_> = (1..5).map(|n| line(2 * n, true)).collect();
+        journal(&format!("{}\n{}\n", told(0, quotas), later.join("\n")))
+    };
+    let limited = async |quotas: Value| {
+        let report = report(config.path(), calls(quotas).path(), &[]).await;
+        report["integrations"][0]["simulated"]["rate_limited"].clone()
+    };
+    assert_eq!(limited(json!([second.clone()])).await, 0, "a new window every second");
+    assert_eq!(limited(json!([second.clone(), minute])).await, 2, "two were left for nine seconds");
+    let unknown = calls(json!({ "remaining": 1 }));
+    let report = report(config.path(), unknown.path(), &[]).await;
+    assert_eq!((&report["journal"]["calls"], &report["journal"]["unreadable"]), (&json!(4), &json!(1)));
+}
+
+#[tokio::test]
+async fn an_operation_is_hedged_by_its_own_latency_and_not_by_that_of_others() {
+    let shop = "base_url = \"https://shop.example\"\nhedge = { percentile = 0.9 }\n\
+                [operations.get]\npath = \"/get\"\n[operations.report]\npath = \"/report\"\n";
+    let config = config_folder("", &[("shop", shop)]);
+    let slow =
+        |second| line(second, true).replace("\"get\"", "\"report\"").replace("\"ms\":100.0", "\"ms\":2000.0");
+    let quick: Vec<_> = (0..60).map(|second| line(second, true)).collect();
+    let journal = journal(&format!("{}\n{}\n{}\n", quick.join("\n"), slow(40), slow(50)));
+    let report = report(config.path(), journal.path(), &[]).await;
+    let simulated = &report["integrations"][0]["simulated"];
+    assert_eq!((&simulated["attempts"], &simulated["hedges"]), (&json!(62), &json!(0)));
+    assert_eq!(simulated["latency_ms"]["p99"], 2000.0);
+}
+
 /// An integration with a bit of everything, and one whose provider has a quota.
 fn mixed(url: &str) -> [(&'static str, String); 2] {
     let shop = format!(

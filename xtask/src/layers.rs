@@ -1,4 +1,5 @@
-//! The layers of `gateway/bascule/src`: lower never imports higher, siblings do not know each other.
+//! The layers of `gateway/bascule/src`: lower never imports higher, siblings do not know each other; and the
+//! libraries beside it, which know none of our crates.
 
 use anyhow::{Result, bail};
 use std::{
@@ -18,6 +19,9 @@ const LAYERS: &[&[&str]] = &[
     &["config"],
     &["model"],
 ];
+
+/// The crates below the gateway: none depends on another crate of this repository.
+const LIBRARIES: &[&str] = &["resilience", "cache", "plugin-host", "plugin-source"];
 
 /// The demo meets the gateway only over HTTP, so that it proves what a user would see.
 const ALONE: &str = "demo";
@@ -44,10 +48,21 @@ pub(crate) fn check(root: &Path) -> Result<()> {
             }
         }
     }
+    for library in LIBRARIES {
+        let manifest = Path::new("gateway").join(library).join("Cargo.toml");
+        let text = fs::read_to_string(root.join(&manifest))?;
+        broken.extend(ours(&text).map(|other| format!("{}: {library} uses {other}", manifest.display())));
+    }
     if broken.is_empty() {
         return Ok(());
     }
     bail!("layers are crossed upwards or sideways:\n  {}", broken.join("\n  "))
+}
+
+/// The packages of this repository that a manifest depends on.
+fn ours(manifest: &str) -> impl Iterator<Item = &str> {
+    let names = manifest.lines().filter_map(|line| line.split(['.', ' ', '=']).next());
+    names.filter(|name| *name == "bascule" || name.starts_with("bascule-"))
 }
 
 fn level_of(module: &str) -> Option<usize> {
@@ -113,6 +128,12 @@ mod tests {
         let text = "use crate::{\n    config::X,\n    model::{A, B},\n};\nuse crate::app::Y;\nfn f() { crate::admin::g() }\n";
         let found: Vec<_> = text.lines().flat_map(|line| imports(text, line)).collect();
         assert_eq!(found, ["config", "model", "app", "admin"]);
+    }
+
+    #[test]
+    fn dependencies_on_our_own_packages_are_seen() {
+        let manifest = "name = \"bascule-x\"\n[dependencies]\nbascule-cache.workspace = true\nbascule = { path = \"y\" }\nbytes = \"1\"\n";
+        assert_eq!(ours(manifest).collect::<Vec<_>>(), ["bascule-cache", "bascule"]);
     }
 
     #[test]

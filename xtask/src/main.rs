@@ -6,6 +6,7 @@
 mod bench;
 mod check;
 mod guests;
+mod languages;
 mod layers;
 mod run;
 mod servers;
@@ -72,7 +73,8 @@ fn work() -> Result<()> {
 
 fn plugins() -> Result<()> {
     guests::build_guests(&root()?, "plugins")?;
-    guests::build_guests(&root()?, "tests/guests")
+    guests::build_guests(&root()?, "tests/guests")?;
+    languages::build(&root()?)
 }
 
 fn demo(args: &[String]) -> Result<()> {
@@ -142,7 +144,7 @@ mod tests {
     #[test]
     fn explored_tests_are_found_by_their_names() {
         let folder = |name: &str| root().unwrap().join("gateway").join(name).join("tests");
-        assert_eq!(explored(&folder("cache"), "shuttle").unwrap(), ["shuttle_coalescer"]);
+        assert_eq!(explored(&folder("cache"), "shuttle").unwrap(), ["shuttle_body", "shuttle_coalescer"]);
         assert_eq!(
             explored(&folder("resilience"), "shuttle").unwrap(),
             ["shuttle_bulkhead", "shuttle_limiter", "shuttle_renewing"]

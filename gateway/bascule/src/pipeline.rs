@@ -43,11 +43,13 @@ mod validate;
 
 pub use call::{Call, Input, InputBody, Origin, ProxyRequest};
 pub use failure::Failure;
+pub use fan_out::Room;
 pub use held::{Held, hold};
 pub use live::{BoundPlugin, Generation, LiveIntegration, LiveOperation, Policy, Services};
 pub use phases::Phases;
 pub use progress::{Looked, Overlap, Progress, Totals};
 pub use queue::{Queue, gone, placed, restore, show};
+pub use quota::QuotaNumbers;
 pub(crate) use quota::retry_after;
 pub use reply::{Landing, Reply};
 pub use shared_breaker::SharedBreaker;

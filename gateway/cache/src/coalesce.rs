@@ -10,8 +10,10 @@
 //!                                                         └─  aborted           the last one has left
 //! ```
 //!
-//! A key leaves the map *before* anybody is woken, however the fetch ends, so that a late comer starts a new one and
-//! never boards a flight that has landed. An answer that could not be shared marks its key for one second, during
+//! A key leaves the map *before* anybody is woken by the end of a fetch, so that a late comer starts a new one and never
+//! boards a flight that has landed. A fetch may tell its answer before its end, through a [`Herald`]: a head whose body
+//! is still [coming](crate::SharedBody). Then the key stays, late comers get that answer at once, and as long as somebody
+//! keeps his flight the fetch goes on. An answer that could not be shared marks its key for one second, during
 //! which every caller is told at once to fetch for itself instead of waiting in vain.
 //!
 //! It puts no time limit on a fetch or a wait, and stores nothing; both are the caller's.
@@ -40,7 +42,10 @@ use crate::{
     sync::{Mutex, Notify, spawn, watch},
 };
 
-pub use self::flight::{Flight, Landed};
+pub use self::{
+    flight::{Flight, Landed},
+    landing::Herald,
+};
 
 /// The background refreshes that run at a time, over all keys. Each holds an answer in memory and wants a place in
 /// its integration's concurrency limit; without a bound, a crawl over many stale entries would start one for each.
@@ -106,6 +111,26 @@ where
     where
         F: Future<Output = Fetched<T, P>> + Send + 'static,
     {
+        self.join_heralded(key, now, |_| fetch())
+    }
+
+    /// [`join`](Self::join) for a fetch that may tell its answer before it ends. Who wants the rest of such an answer
+    /// keeps the [`Flight`] until it has it, and so uses [`Flight::arrive`] instead of `land`.
+    ///
+    /// # Errors
+    /// As `join`.
+    ///
+    /// # Panics
+    /// As `join`.
+    pub fn join_heralded<F>(
+        self: &Arc<Self>,
+        key: Key,
+        now: Instant,
+        fetch: impl FnOnce(Herald<T>) -> F,
+    ) -> Result<Flight<T, P>, JoinError>
+    where
+        F: Future<Output = Fetched<T, P>> + Send + 'static,
+    {
         let boarding = self.table.lock().board(key, now, self.max_waiters_per_key)?;
         match boarding {
             Boarding::Waiter(handover, arrival) => Ok(self.flight(key, Seat::Waiter, handover, arrival)),
@@ -130,7 +155,7 @@ where
         F: Future<Output = Fetched<T, P>> + Send + 'static,
     {
         let Some((handover, sender)) = self.table.lock().board_refresh(key, now) else { return false };
-        self.launch(Landing::new(self, key, handover, sender), fetch);
+        self.launch(Landing::new(self, key, handover, sender), |_| fetch());
         true
     }
 
@@ -165,12 +190,12 @@ where
     }
 
     /// `landing` exists before `fetch` is called: should that panic, the key is taken out again all the same.
-    fn launch<F>(&self, landing: Landing<T, P>, fetch: impl FnOnce() -> F)
+    fn launch<F>(&self, landing: Landing<T, P>, fetch: impl FnOnce(Herald<T>) -> F)
     where
         F: Future<Output = Fetched<T, P>> + Send + 'static,
     {
         let (key, handover) = landing.identity();
-        let fetched = fetch();
+        let fetched = fetch(landing.herald());
         let task = spawn(async move {
             if let Some(fetched) = caught(fetched).await {
                 landing.publish(fetched);

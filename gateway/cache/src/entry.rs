@@ -12,7 +12,8 @@
 //! The bounds are exclusive: at an age of exactly `ttl` the entry is no longer fresh, and a span of zero means off.
 //! Where `keep_stale` is the shorter one, an entry is dead when `stale_while_revalidate` ends.
 //!
-//! It does not work out a lifetime from response headers; the spans are given by whoever stores the entry.
+//! It does not work out a lifetime from response headers: the spans are given by whoever stores the entry, by rule or,
+//! for a [`Variant`](crate::Variant), by [`rfc9111`](crate::rfc9111).
 
 use std::time::{Duration, Instant};
 
@@ -21,8 +22,8 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 
 use crate::{key::Key, scope::Scope};
 
-/// What an entry costs beside its key, headers and body: the struct itself behind its reference counts, and the
-/// store's own nodes for lookup and eviction. Without it, a flood of empty answers would fill memory for free.
+/// What an entry costs beside its key, headers and body: the struct itself behind its reference counts, and its
+/// places in the store's map and queue, which both grow by doubling. Without it, a flood of empty answers would fill memory for free.
 const ENTRY_OVERHEAD: usize = 768;
 
 /// What one place in a header map's table costs (name and value handles, hash, index), used or not.
@@ -109,13 +110,7 @@ impl Entry {
     /// little, because the sum over all entries is what bounds the store's memory.
     #[must_use]
     pub fn weight(&self) -> usize {
-        let table = self.headers.capacity().saturating_mul(HEADER_PLACE);
-        self.headers
-            .iter()
-            .map(|(name, value)| {
-                HEADER_OVERHEAD.saturating_add(name.as_str().len()).saturating_add(value.len())
-            })
-            .fold(table, usize::saturating_add)
+        headers_weight(&self.headers)
             .saturating_add(self.body.len())
             .saturating_add(size_of::<Key>())
             .saturating_add(ENTRY_OVERHEAD)
@@ -127,13 +122,26 @@ impl Entry {
     /// alive; kept as they are, a few hundred tiny answers could hold many times their weight.
     pub(crate) fn compacted(mut self) -> Self {
         self.body = Bytes::copy_from_slice(&self.body);
-        for value in self.headers.values_mut() {
-            if let Ok(mut copy) = HeaderValue::from_bytes(value.as_bytes()) {
-                copy.set_sensitive(value.is_sensitive());
-                *value = copy;
-            }
-        }
+        compact_values(&mut self.headers);
         self
+    }
+}
+
+/// The bytes that a header map occupies outside of its own struct.
+pub(crate) fn headers_weight(headers: &HeaderMap) -> usize {
+    headers
+        .iter()
+        .map(|(name, value)| HEADER_OVERHEAD.saturating_add(name.as_str().len()).saturating_add(value.len()))
+        .fold(headers.capacity().saturating_mul(HEADER_PLACE), usize::saturating_add)
+}
+
+/// Moves the values of a header map into memory of their own.
+pub(crate) fn compact_values(headers: &mut HeaderMap) {
+    for value in headers.values_mut() {
+        if let Ok(mut copy) = HeaderValue::from_bytes(value.as_bytes()) {
+            copy.set_sensitive(value.is_sensitive());
+            *value = copy;
+        }
     }
 }
 

@@ -7,7 +7,10 @@
 //! It does not choose or order the fields: whoever builds a key passes all that matters, in an order of its own
 //! that is always the same.
 
-use std::fmt;
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+};
 
 use aws_lc_rs::digest::{Context, SHA256};
 
@@ -21,7 +24,7 @@ const SHOWN_BYTES: usize = 8;
 ///
 /// `Display` and `Debug` give the first 16 hexadecimal digits, which is enough for a log line; the parameters that
 /// went into the key cannot be read back from it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Key([u8; 32]);
 
 /// Collects the fields of a [`Key`], in the order of the calls.
@@ -82,10 +85,23 @@ impl KeyBuilder {
 }
 
 impl Key {
+    /// The first eight bytes as a number: of a digest, as good as any other hash of it.
+    pub(crate) fn prefix(&self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    }
+
     /// All 32 bytes, for a store outside of this process.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+}
+
+impl Hash for Key {
+    /// A part of a digest is as good a hash as any, and needs no work.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.prefix());
     }
 }
 

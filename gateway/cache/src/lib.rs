@@ -1,19 +1,22 @@
 //! What the gateway remembers between calls: mapped replies, weighed in bytes, and one fetch per key at a time.
 //!
-//! Three parts that know nothing of each other's callers:
+//! Parts that know nothing of each other's callers:
 //!
 //! | part | answers |
 //! | --- | --- |
 //! | [`Key`] | which calls may share an answer |
 //! | [`Store`] and [`Entry`] | is there an answer, and how fresh is it |
+//! | [`rfc9111`] and [`Variant`] | the same by the rules of HTTP, for answers that say themselves how they may be used |
 //! | [`Coalescer`] | who fetches it when there is none, and who waits |
+//! | [`SharedBody`] | how those who wait read a body that is still coming |
 //!
 //! The one decision behind all of them: **time is passed in**. No rule here reads a clock, so every rule can be
 //! tried with generated instants. The eviction of the store is by weight alone; an entry's end is arithmetic on the
 //! `now` that the caller brings.
 //!
-//! What this crate does not do: it decides neither which answers may be stored nor which fields belong to a key,
-//! it strips no headers (hop-by-hop fields and `Set-Cookie` are the caller's to remove), and it speaks to no network.
+//! What this crate does not do: for an [`Entry`] it decides neither which answers may be stored nor which fields of them
+//! (hop-by-hop fields and `Set-Cookie` are the caller's to remove); it never decides which fields belong to a key; and it
+//! speaks to no network.
 //!
 //! ```
 //! use std::{sync::Arc, time::{Duration, Instant}};
@@ -64,15 +67,24 @@
 //! # }
 //! ```
 
+mod body;
 mod coalesce;
 mod entry;
 mod key;
+mod purges;
+pub mod rfc9111;
 mod scope;
+mod space;
 mod store;
 mod sync;
+mod tags;
+mod variant;
 
-pub use coalesce::{Coalescer, Fetched, Flight, JoinError, Landed, REFRESHES_MAX};
+pub use body::{Abandoned, BodyError, BodyReader, BodyWriter, SharedBody, shared_body};
+pub use coalesce::{Coalescer, Fetched, Flight, Herald, JoinError, Landed, REFRESHES_MAX};
 pub use entry::{Entry, Freshness};
 pub use key::{Key, KeyBuilder};
 pub use scope::{Epoch, Scope};
 pub use store::{Store, StoreConfig, StoreStats, Stored};
+pub use tags::{TAGS_MAX, Tags, TooManyTags};
+pub use variant::{NotRenewed, Reply, Variant};

@@ -22,11 +22,12 @@ use parking_lot::Mutex;
 #[derive(Clone)]
 pub struct Scope(Arc<Operation>);
 
-/// How often a scope had been purged at one moment.
+/// How often a scope had been purged at one moment, and how often any key or tag had been.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Epoch {
     integration: u64,
     operation: u64,
+    keys_and_tags: u64,
 }
 
 struct Operation {
@@ -38,6 +39,13 @@ struct Operation {
 struct Integration {
     name: Box<str>,
     purges: AtomicU64,
+}
+
+impl Epoch {
+    /// The purges of keys and tags up to it.
+    pub(crate) fn keys_and_tags(self) -> u64 {
+        self.keys_and_tags
+    }
 }
 
 /// All scopes of a store by name.
@@ -66,11 +74,18 @@ impl Scope {
         &self.0.name
     }
 
-    pub(crate) fn epoch(&self) -> Epoch {
+    /// The epoch of this moment, `keys_and_tags` purges of those included.
+    pub(crate) fn epoch(&self, keys_and_tags: u64) -> Epoch {
         Epoch {
             integration: self.0.integration.purges.load(Ordering::Acquire),
             operation: self.0.purges.load(Ordering::Acquire),
+            keys_and_tags,
         }
+    }
+
+    /// Whether the scope was purged after an epoch.
+    pub(crate) fn was_purged_since(&self, epoch: Epoch) -> bool {
+        self.epoch(epoch.keys_and_tags) != epoch
     }
 
     pub(crate) fn is(&self, other: &Self) -> bool {
@@ -150,10 +165,9 @@ mod tests {
         let scopes = Scopes::default();
         let all = [("github", "a"), ("github", "b"), ("stripe", "a")].map(|(i, o)| scopes.scope(i, o));
         let moved = |purge: &dyn Fn() -> bool| {
-            let before = all.each_ref().map(Scope::epoch);
+            let before = all.each_ref().map(|scope| scope.epoch(0));
             assert!(purge());
-            let after = all.each_ref().map(Scope::epoch);
-            [0, 1, 2].map(|index: usize| before[index] != after[index])
+            [0, 1, 2].map(|index: usize| all[index].was_purged_since(before[index]))
         };
         assert_eq!(moved(&|| scopes.purge_operation("github", "a")), [true, false, false]);
         assert_eq!(moved(&|| scopes.purge_integration("github")), [true, true, false]);
@@ -164,10 +178,10 @@ mod tests {
     fn purging_an_unknown_name_does_nothing() {
         let scopes = Scopes::default();
         let scope = scopes.scope("github", "a");
-        let before = scope.epoch();
+        let before = scope.epoch(0);
         assert!(!scopes.purge_integration("gitlab"));
         assert!(!scopes.purge_operation("github", "b"));
-        assert_eq!((scope.epoch(), scopes.len()), (before, 1));
+        assert_eq!((scope.was_purged_since(before), scopes.len()), (false, 1));
     }
 
     #[test]

@@ -1,35 +1,35 @@
-//! The store: entries by key, bounded in bytes, purged by scope.
+//! The store: answers by key, bounded in bytes, shared fairly by integrations, purged by scope, key or tag.
 //!
-//! Two decisions. **The bound is bytes, not entries**, and moka does the evicting (frequency and recency, so that a
-//! flood of keys that are asked for once does not push out those asked for often). **Time and purges are rules of
-//! ours**: moka's own expiry would read its own clock, so a dead or purged entry is recognised on the way out by
-//! [`Entry::freshness`] and by its [`Epoch`], and its memory is freed when it is met, evicted or swept by
-//! [`Store::run_maintenance`].
+//! Two decisions. **The bound is bytes, and an integration's part of them is its own**: the `space` beneath gives up the
+//! answers of whoever holds the most, so that no flood of one integration reaches what another one holds within its equal
+//! part. **Time and purges are rules of ours**: a dead or purged answer is recognised on the way out by its age and its
+//! [`Epoch`], and its memory is freed when it is met, evicted or swept by [`Store::run_maintenance`].
 //!
-//! It does not decide what may be stored, nor what a stale entry may be used for.
+//! A key has one answer by rule ([`put`](Store::put), [`get`](Store::get)), or the variants of HTTP
+//! ([`put_variant`](Store::put_variant), [`select`](Store::select)), whichever was stored last.
+//!
+//! It does not decide what may be stored, nor what a stale answer may be used for.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Instant,
-};
+mod slot;
 
-use moka::{notification::RemovalCause, sync::Cache};
+use std::{sync::Arc, time::Instant};
 
+use http::HeaderMap;
+
+use self::slot::{Slot, SlotLimits};
 use crate::{
-    entry::{Entry, Freshness},
+    entry::Entry,
     key::Key,
+    purges::Purges,
+    rfc9111::Forward,
     scope::{Epoch, Scope, Scopes},
+    space::{Edit, Space},
+    tags::Tags,
+    variant::Variant,
 };
 
-/// moka evicts in batches on its own schedule. Between two batches the store may hold more than its size by what was
-/// put meanwhile, so we ask for a batch whenever that comes to this part of the size: at most 1/16 too much.
-const UNSETTLED_PART: u64 = 16;
-
-/// One batch may leave some work for the next; this many always sufficed, and the loop has to end.
-const SETTLE_ROUNDS: usize = 8;
+/// The part of the whole size that all variants of one key may weigh together, as a divisor.
+const VARIANTS_PART: u64 = 4;
 
 /// How much a [`Store`] may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,38 +47,30 @@ pub enum Stored {
     Yes,
     /// It weighs more than [`Store::max_entry`]. What was stored under the key before is still there.
     TooLarge,
-    /// Its scope was purged since the epoch was taken. Nothing was stored.
+    /// Its scope, its key or one of its tags was purged since the epoch was taken. Nothing was stored.
     Purged,
 }
 
-/// The state of a store, as of the last time it settled.
+/// The state of a store, or of one integration's part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreStats {
-    /// Entries held, including dead and purged ones that are not swept yet.
+    /// Keys held, including those of dead and purged answers that are not swept yet.
     pub entries: u64,
     /// Their weight in bytes.
     pub bytes: u64,
-    /// The bytes that they may weigh.
+    /// The bytes that all may weigh together.
     pub capacity: u64,
-    /// Entries given up for lack of room since the start; also those that were not let in.
+    /// Keys given up for lack of room, since the start or, for an integration, since it was last swept empty.
     pub evictions: u64,
 }
 
 /// Answers by key. Shared behind an `Arc`; all methods may be called from anywhere and none waits for I/O.
 pub struct Store {
-    entries: Cache<Key, Held>,
+    space: Space<Slot>,
     scopes: Scopes,
+    purges: Purges,
     max_size: u64,
     max_entry: u64,
-    unsettled_bytes: AtomicU64,
-    evictions: Arc<AtomicU64>,
-}
-
-/// An entry beside the epoch from before its fetch.
-#[derive(Clone)]
-struct Held {
-    entry: Arc<Entry>,
-    epoch: Epoch,
 }
 
 impl Default for StoreConfig {
@@ -91,26 +83,12 @@ impl Store {
     /// An empty store.
     #[must_use]
     pub fn new(cfg: StoreConfig) -> Arc<Self> {
-        let evictions = Arc::new(AtomicU64::new(0));
-        let counted = Arc::clone(&evictions);
-        let entries = Cache::builder()
-            .max_capacity(cfg.max_size)
-            .weigher(|_, held: &Held| u32::try_from(held.entry.weight()).unwrap_or(u32::MAX))
-            .eviction_listener(move |_, _, cause| {
-                if cause == RemovalCause::Size {
-                    counted.fetch_add(1, Ordering::Relaxed);
-                }
-            })
-            .build();
-        // A weight is 32 bits wide in moka; an entry beyond that would be charged too little.
-        let max_entry = cfg.max_entry.min(cfg.max_size).min(u64::from(u32::MAX));
         Arc::new(Self {
-            entries,
+            space: Space::new(cfg.max_size),
             scopes: Scopes::default(),
+            purges: Purges::new(),
             max_size: cfg.max_size,
-            max_entry,
-            unsettled_bytes: AtomicU64::new(0),
-            evictions,
+            max_entry: cfg.max_entry.min(cfg.max_size),
         })
     }
 
@@ -125,39 +103,76 @@ impl Store {
     /// The entry of a key, of any freshness but dead. None also for an entry that was purged or belongs to another
     /// scope.
     pub fn get(&self, key: &Key, scope: &Scope, now: Instant) -> Option<Arc<Entry>> {
-        let held = self.entries.get(key)?;
-        if !held.entry.scope.is(scope) {
+        let (entry, gone) =
+            self.space.read(key, |slot| (slot.entry(scope), slot.is_gone(&self.purges, now)))?;
+        if gone {
+            self.drop_if_gone(key, now);
             return None;
         }
-        if held.is_gone(now) {
-            // Should a new answer be put at this very moment, it may go instead: one more miss, nothing wrong.
-            self.entries.invalidate(key);
-            return None;
-        }
-        Some(held.entry)
+        entry
     }
 
-    /// How often the scope has been purged so far. Taken *before* a fetch begins and handed to [`put`](Self::put).
+    /// Of the answers stored for a URI, the newest one that a request selects (RFC 9111 §4.1), of any use but none:
+    /// [`Variant::use_at`] tells which.
+    ///
+    /// # Errors
+    /// Why there is none: [`Forward::UriMiss`], or [`Forward::VaryMiss`] where there are answers for other requests.
+    pub fn select(
+        &self,
+        key: &Key,
+        scope: &Scope,
+        request: &HeaderMap,
+        now: Instant,
+    ) -> Result<Arc<Variant>, Forward> {
+        self.space
+            .read(key, |slot| slot.select(scope, request, &self.purges, now))
+            .unwrap_or(Err(Forward::UriMiss))
+    }
+
+    /// How often the scope, and any key or tag, has been purged so far. Taken *before* a fetch begins and handed to
+    /// [`put`](Self::put).
     pub fn epoch(&self, scope: &Scope) -> Epoch {
-        scope.epoch()
+        scope.epoch(self.purges.made())
     }
 
-    /// Stores an answer in place of what the key had, unless it is too large or its scope was purged since `epoch`.
+    /// Stores an answer in place of what the key had, unless it is too large or was purged since `epoch`.
     ///
     /// The entry is copied into memory of its own, so that it does not keep a connection's buffers alive. Its scope
     /// must come from this store; purges of this store do not reach any other.
     pub fn put(&self, key: Key, entry: Entry, epoch: Epoch) -> Stored {
-        let weight = entry.weight() as u64;
-        if weight > self.max_entry {
+        self.put_tagged(key, entry, Tags::default(), epoch)
+    }
+
+    /// [`put`](Self::put) with tags that the entry can be [purged](Self::purge_tag) by.
+    pub fn put_tagged(&self, key: Key, entry: Entry, tags: Tags, epoch: Epoch) -> Stored {
+        if entry.weight().saturating_add(tags.weight()) as u64 > self.max_entry {
             return Stored::TooLarge;
         }
-        // This check saves the work. It is `get` that keeps the promise, for a purge may come right after it.
-        if entry.scope.epoch() != epoch {
+        // This look saves the work. It is the ones under the lock, and of `get`, that keep the promise.
+        if self.is_overtaken(&key, &entry.scope, &tags, epoch) {
             return Stored::Purged;
         }
-        self.entries.insert(key, Held { entry: Arc::new(entry.compacted()), epoch });
-        self.note_unsettled(weight);
-        Stored::Yes
+        let slot = Slot::of_entry(entry.compacted(), tags, epoch);
+        self.put_unless_purged(&key, epoch, |_| slot)
+    }
+
+    /// Stores an answer beside those that other requests select, in place of the one that the same requests do, unless
+    /// it is too large or was purged since `epoch`. At most 16 variants are kept for a key, the latest ones.
+    ///
+    /// The answer is copied as by [`put`](Self::put), but for the body of a [renewed](Variant::renewed) one, which stays
+    /// where it is.
+    pub fn put_variant(&self, key: Key, variant: Variant, epoch: Epoch) -> Stored {
+        if variant.weight() as u64 > self.max_entry {
+            return Stored::TooLarge;
+        }
+        if self.is_overtaken(&key, &variant.reply().scope, variant.tags(), epoch) {
+            return Stored::Purged;
+        }
+        let variant = Arc::new(variant.compacted());
+        let limits = SlotLimits { weight_max: (self.max_size / VARIANTS_PART).max(self.max_entry) };
+        self.put_unless_purged(&key, epoch, |slot| {
+            Slot::with_variant(slot, variant, epoch, &self.purges, limits)
+        })
     }
 
     /// From now on serves nothing that was stored, or whose fetch began, before. False if the store knows no scope
@@ -172,10 +187,25 @@ impl Store {
         self.scopes.purge_operation(integration, operation)
     }
 
-    /// Drops the entry of one key. Unlike a purge this does not concern fetches in flight: one that ends later
+    /// [`purge_integration`](Self::purge_integration) for all that has this tag of the integration, in the same short
+    /// time. A few entries with other tags may go as well: tags share counters.
+    pub fn purge_tag(&self, integration: &str, tag: &str) {
+        self.purges.tag(integration, tag);
+    }
+
+    /// [`purge_integration`](Self::purge_integration) for one key, all its variants included; their memory is freed at
+    /// once. Now and then the answer of another key that is being fetched is not stored either: keys share counters.
+    pub fn purge_key(&self, key: &Key) {
+        self.space.edit(key, |_| {
+            self.purges.key(key);
+            Edit::Remove
+        });
+    }
+
+    /// Drops what is stored for one key. Unlike a purge this does not concern fetches in flight: one that ends later
     /// stores its answer.
     pub fn remove(&self, key: &Key) {
-        self.entries.invalidate(key);
+        self.space.edit(key, |_| Edit::Remove);
     }
 
     /// The weight in bytes up to which an entry is stored. A body of exactly this size is too large, since headers
@@ -184,52 +214,64 @@ impl Store {
         self.max_entry
     }
 
-    /// What the store holds, as of the last time it settled (see [`run_maintenance`](Self::run_maintenance)).
+    /// What the store holds.
     pub fn stats(&self) -> StoreStats {
+        let held = self.space.holdings();
         StoreStats {
-            entries: self.entries.entry_count(),
-            bytes: self.entries.weighted_size(),
+            entries: held.entries,
+            bytes: held.bytes,
             capacity: self.max_size,
-            evictions: self.evictions.load(Ordering::Relaxed),
+            evictions: held.evictions,
         }
     }
 
-    /// Frees what is dead at `now` or purged, evicts down to the size, and forgets scopes that nobody holds.
+    /// What it holds of one integration.
+    pub fn stats_of(&self, integration: &str) -> StoreStats {
+        let held = self.space.holdings_of(integration);
+        StoreStats {
+            entries: held.entries,
+            bytes: held.bytes,
+            capacity: self.max_size,
+            evictions: held.evictions,
+        }
+    }
+
+    /// Frees what is dead at `now` or purged, and forgets scopes that nobody holds.
     ///
     /// Meant for a timer, every few seconds: without calls an idle store frees nothing. It visits every entry, which
     /// for a full store of small entries takes some tens of milliseconds, so it belongs on a blocking thread.
     pub fn run_maintenance(&self, now: Instant) {
-        for (key, held) in &self.entries {
-            if held.is_gone(now) {
-                self.entries.invalidate(key.as_ref());
-            }
-        }
-        self.settle();
+        self.space.sweep(
+            |slot| slot.has_gone_parts(&self.purges, now),
+            |slot| slot.without_gone_parts(&self.purges, now).map_or(Edit::Remove, Edit::Put),
+        );
         self.scopes.sweep();
     }
 
-    fn note_unsettled(&self, bytes: u64) {
-        let unsettled = self.unsettled_bytes.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
-        if unsettled >= self.max_size / UNSETTLED_PART {
-            self.settle();
-        }
+    fn is_overtaken(&self, key: &Key, scope: &Scope, tags: &Tags, epoch: Epoch) -> bool {
+        let made = epoch.keys_and_tags();
+        scope.was_purged_since(epoch) || self.purges.key_since(key, made) || self.purges.tag_since(tags, made)
     }
 
-    fn settle(&self) {
-        self.unsettled_bytes.store(0, Ordering::Relaxed);
-        for _ in 0..SETTLE_ROUNDS {
-            self.entries.run_pending_tasks();
-            if self.entries.weighted_size() <= self.max_size {
-                return;
+    /// The look at the key's purges is under the same lock as [`purge_key`](Self::purge_key): either that comes later and
+    /// finds the answer, or it came before and is seen here. A purge of a scope or tag is seen on the way out.
+    fn put_unless_purged(&self, key: &Key, epoch: Epoch, slot: impl FnOnce(Option<&Slot>) -> Slot) -> Stored {
+        let mut stored = Stored::Purged;
+        self.space.edit(key, |held| {
+            if self.purges.key_since(key, epoch.keys_and_tags()) {
+                return Edit::Leave;
             }
-        }
+            stored = Stored::Yes;
+            Edit::Put(slot(held))
+        });
+        stored
     }
-}
 
-impl Held {
-    /// Not to be served: at the end of its life, or purged after its fetch began.
-    fn is_gone(&self, now: Instant) -> bool {
-        self.entry.freshness(now) == Freshness::Dead || self.entry.scope.epoch() != self.epoch
+    fn drop_if_gone(&self, key: &Key, now: Instant) {
+        self.space.edit(key, |slot| {
+            let gone = slot.is_some_and(|slot| slot.is_gone(&self.purges, now));
+            if gone { Edit::Remove } else { Edit::Leave }
+        });
     }
 }
 

@@ -1,4 +1,4 @@
-//! The locks, channels and tasks of the coalescer, in one place so that a test can put a scheduler beneath.
+//! The locks, channels and tasks of the coalescer and of shared bodies, in one place so that a test can put a scheduler beneath.
 //!
 //! With the feature `shuttle` locks and tasks are the scheduler's, and every use of a channel is a point at which it
 //! may let another task run. The inside of the channels is trusted as it is: tokio explores it with loom.
@@ -76,9 +76,14 @@ mod explored {
         }
 
         impl<T> Sender<T> {
-            pub(crate) fn send_replace(&self, value: T) -> T {
+            pub(crate) fn send_if_modified(&self, modify: impl FnOnce(&mut T) -> bool) -> bool {
                 point();
-                self.0.send_replace(value)
+                self.0.send_if_modified(modify)
+            }
+
+            pub(crate) fn borrow(&self) -> watch::Ref<'_, T> {
+                point();
+                self.0.borrow()
             }
         }
 

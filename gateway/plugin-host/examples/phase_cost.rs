@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bascule_plugin_host::{
     CallContext, Cause, Grants, Header, HostBody, HostConfig, Phase, Plugin, PluginError, PluginHost,
-    PluginSpec, RequestHead, ResponseHead,
+    PluginSpec, RequestHead, ResponseHead, Tokens,
 };
 
 const CALLS: usize = 20_000;
@@ -44,7 +44,7 @@ fn usage(text: &str) -> ExitCode {
 fn measure(file: &str, phase: Phase, calls: usize) -> Result<String, Box<dyn std::error::Error>> {
     let host = PluginHost::new(HostConfig { engines: NonZeroUsize::MIN, ..HostConfig::default() })?;
     let mut spec = PluginSpec::new(file, std::fs::read(file)?);
-    spec.grants = Grants { random: true, body_read: true };
+    spec.grants = Grants::parse(["random", "body-read", "state", "telemetry", "http:default"])?;
     spec.config = serde_json::json!({ "service": "s3", "region": "us-east-1" });
     for (name, value) in [
         ("access_key_id", "AKIDEXAMPLE"),
@@ -95,7 +95,9 @@ async fn call(plugin: &Plugin, ctx: &CallContext, phase: Phase) -> Result<(), Pl
     };
     let response = || ResponseHead { status: 200, headers: headers() };
     let failure = match phase {
+        Phase::CachePolicy => plugin.key_material(ctx, body).await.err(),
         Phase::RequestMapper => plugin.map_request(ctx, request(), body).await.err(),
+        Phase::TokenSource => plugin.fetch_token(ctx, "read").await.err(),
         Phase::Signer => plugin.sign(ctx, request(), "bucket.s3.amazonaws.com", Some(body)).await.err(),
         Phase::Classifier => plugin.classify(ctx, response(), None).await.err(),
         Phase::ResponseMapper => plugin.map_response(ctx, response(), body, Vec::new()).await.err(),
@@ -132,5 +134,7 @@ fn context() -> CallContext {
         idempotency_key: None,
         parameters: r#"{"bucket":"bucket","key":"key"}"#.into(),
         now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000),
+        tokens: Tokens::default(),
+        side: None,
     }
 }

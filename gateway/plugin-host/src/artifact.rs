@@ -2,13 +2,19 @@
 //!
 //! The layer field of the header tells components from core modules. A core module with
 //! `component-type` sections, which is what a plain cargo build yields, becomes a component here, so
-//! that authors need no further tool. No adapter for WASI is brought in this version.
+//! that authors need no further tool. One that imports `wasi_snapshot_preview1` gets the adapter to WASI 0.2
+//! that has no `main`.
 
 pub(crate) mod cache;
+pub(crate) mod compile;
 pub(crate) mod trusted;
 
 use std::borrow::Cow;
 
+use wasi_preview1_component_adapter_provider::{
+    WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER,
+};
+use wasmparser::{Parser, Payload};
 use wit_component::ComponentEncoder;
 
 use crate::crypto::hash::sha256;
@@ -62,11 +68,25 @@ fn kind_of(bytes: &[u8]) -> Option<ArtifactKind> {
 }
 
 fn componentize(module: &[u8]) -> Result<Vec<u8>, LoadError> {
-    ComponentEncoder::default()
-        .validate(true)
-        .module(module)
-        .and_then(|mut encoder| encoder.encode())
-        .map_err(|error| LoadError::NotBindings { source: error.into() })
+    let encode = || {
+        let mut encoder = ComponentEncoder::default().validate(true).module(module)?;
+        if imports_preview1(module) {
+            let name = WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME;
+            encoder = encoder.adapter(name, WASI_SNAPSHOT_PREVIEW1_REACTOR_ADAPTER)?;
+        }
+        encoder.encode()
+    };
+    encode().map_err(|error| LoadError::NotBindings { source: error.into() })
+}
+
+/// Whether a core module imports WASI 0.1. One that cannot be read does not: the encoder says why.
+fn imports_preview1(module: &[u8]) -> bool {
+    let imports = Parser::new(0).parse_all(module).find_map(|payload| match payload {
+        Ok(Payload::ImportSection(imports)) => Some(imports),
+        _ => None,
+    });
+    let mut imports = imports.into_iter().flat_map(|imports| imports.into_imports());
+    imports.any(|import| import.is_ok_and(|import| import.module == WASI_SNAPSHOT_PREVIEW1_ADAPTER_NAME))
 }
 
 /// Lower-case hex.

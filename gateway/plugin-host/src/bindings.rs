@@ -2,12 +2,12 @@
 //!
 //! One `bindgen!` on the world that has every interface serves all plugins: the host links by
 //! imported interface and finds exported phases one by one, so the generated whole-world types are
-//! never used. Bodies and keys are host types behind handles. Nothing here decides what a plugin may do.
+//! never used. `http.send` is the one import that waits. Bodies and keys are host types behind handles. Nothing here decides what a plugin may do.
 
 wasmtime::component::bindgen!({
     path: "../../wit",
     world: "everything",
-    imports: { default: trappable },
+    imports: { default: trappable, "bascule:plugin/http.send": async | trappable },
     exports: { default: async },
     with: {
         "bascule:plugin/types.body": crate::body::HostBody,

@@ -33,7 +33,7 @@ enum Content {
 pub(crate) enum Provenance {
     /// The gateway: a caller's or provider's body.
     Host,
-    /// The plugin, from octets that it had: it may read them back.
+    /// The plugin, from octets that it had or asked for by a side request: it may read them.
     Plugin,
     /// The host for a plugin, with secrets in it: no plugin may read it.
     Sealed,

@@ -71,6 +71,18 @@ impl Key {
         Ok(Self { kind, rule: self.rule })
     }
 
+    /// The key down the chain by all these steps; there must be one.
+    pub(crate) fn derive_path(
+        &self,
+        tree: &KeyTree,
+        algorithm: Hash,
+        steps: &[Vec<u8>],
+    ) -> Result<Self, CryptoError> {
+        let (first, rest) = steps.split_first().ok_or(CryptoError::Unsupported)?;
+        let first = self.derive(tree, algorithm, first)?;
+        rest.iter().try_fold(first, |key, step| key.derive(tree, algorithm, step))
+    }
+
     /// The HMAC of `lead`, and of the body after it, if this depth may give one out.
     pub(crate) fn mac(
         &self,

@@ -67,7 +67,7 @@ pub enum LoadError {
         #[source]
         source: SourceError,
     },
-    /// Exports or imports that a later version of the host may offer.
+    /// Imports that a later version of the host may offer.
     #[error("`{interface}` is not in this version")]
     NotInThisVersion {
         /// The interface as the component names it.
@@ -90,12 +90,12 @@ pub enum LoadError {
         /// What there is, comma-separated.
         exported: String,
     },
-    /// An import that the configuration does not grant.
-    #[error("the component imports `{interface}`; add `{line}` to its [[plugins]] table")]
+    /// Imports that the configuration does not grant.
+    #[error("the component imports `{}`; add `{line}` to its [[plugins]] table", .interfaces.join("`, `"))]
     MissingGrant {
-        /// The interface as the component names it.
-        interface: String,
-        /// The line to add.
+        /// The interfaces as the component names them.
+        interfaces: Vec<String>,
+        /// The line to add, in place of the one that is there: it repeats what is granted already.
         line: String,
     },
     /// A limit of zero.
@@ -103,6 +103,14 @@ pub enum LoadError {
     ZeroLimit {
         /// Its name.
         limit: &'static str,
+    },
+    /// A limit above what any configuration may allow.
+    #[error("the limit `{limit}` is higher than {cap}")]
+    LimitTooHigh {
+        /// Its name.
+        limit: &'static str,
+        /// The highest value, as the configuration would write it.
+        cap: &'static str,
     },
     /// `config` is no table.
     #[error("`config` is not a table")]
@@ -131,6 +139,20 @@ pub enum LoadError {
         /// The engine's explanation.
         #[source]
         source: SourceError,
+    },
+    /// More code than is compiled here.
+    #[error("the plugin has more than {limit} {what}")]
+    TooComplex {
+        /// What there is too much of.
+        what: &'static str,
+        /// How much is allowed.
+        limit: u64,
+    },
+    /// Compilation took too long and was given up.
+    #[error("the plugin was not compiled within {limit:?}")]
+    CompileTimeout {
+        /// The time allowed.
+        limit: Duration,
     },
     /// The compiled code cannot be stored.
     #[error("the compiled plugin cannot be stored")]

@@ -10,14 +10,17 @@ pub(crate) mod ticker;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use crate::artifact::cache::CodeCache;
+use crate::artifact::compile::Compiler;
 use crate::artifact::{self, Artifact};
 use crate::error::{HostError, LoadError};
 use crate::inspect::Inspection;
+use crate::lasting::{Registry, StateLimits};
 use crate::observer::{Observer, TracingObserver};
 use crate::plugin::load::PluginSpec;
 use crate::plugin::{Plugin, load};
@@ -35,8 +38,12 @@ pub struct HostConfig {
     pub instances: usize,
     /// Memory of all instances together, in octets. Default 1 GiB.
     pub memory_total: u64,
+    /// What one plugin may keep for one integration.
+    pub state: StateLimits,
     /// Where compiled code is kept between runs; `None` = a private folder that goes with the host.
     pub cache_dir: Option<PathBuf>,
+    /// Time for compiling one plugin. Default 120 s.
+    pub compile_time: Duration,
     /// What `random.bytes` draws from. Default: the operating system's generator.
     pub random: Arc<dyn RandomSource>,
     /// Who is told about log lines and durations. Default: [`TracingObserver`].
@@ -49,7 +56,9 @@ impl Default for HostConfig {
             engines: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             instances: 256,
             memory_total: 1 << 30,
+            state: StateLimits::default(),
             cache_dir: None,
+            compile_time: Duration::from_secs(120),
             random: Arc::new(SystemRandom),
             observer: Arc::new(TracingObserver),
         }
@@ -61,6 +70,8 @@ pub struct PluginHost {
     pub(crate) engines: Engines,
     pub(crate) ticker: Ticker,
     pub(crate) memory: Arc<MemoryBudget>,
+    /// What outlives the versions of plugins.
+    pub(crate) lasting: Registry,
     /// Calls of all plugins at the same time.
     pub(crate) instances: Semaphore,
     /// Held while a plugin is tried out: load-time instances have slots of their own, one at a time.
@@ -82,10 +93,11 @@ impl PluginHost {
         let engines = Engines::new(config.engines, instances).map_err(HostError::Engine)?;
         let ticker = Ticker::start(engines.all()).map_err(HostError::Ticker)?;
         Ok(Arc::new(Self {
-            code: CodeCache::open(config.cache_dir)?,
+            code: CodeCache::open(config.cache_dir, Compiler::new(config.compile_time))?,
             engines,
             ticker,
             memory: Arc::new(MemoryBudget::new(config.memory_total)),
+            lasting: Registry::new(config.state),
             instances: Semaphore::new(instances),
             trial: Mutex::new(()),
             random: config.random,

@@ -7,8 +7,12 @@
 mod body;
 mod crypto;
 mod facts;
+mod http;
 mod log;
 mod random;
+mod secrets;
+mod state;
+pub(crate) mod telemetry;
 
 use wasmtime::component::{HasSelf, Linker};
 
@@ -23,5 +27,9 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     plugin::config::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
     plugin::clock::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
     plugin::random::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
-    plugin::crypto::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
+    plugin::crypto::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    plugin::secrets::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    plugin::http::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    plugin::state::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    plugin::telemetry::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
 }

@@ -12,17 +12,27 @@ pub use crate::artifact::ArtifactKind;
 use crate::artifact::{Artifact, hex};
 pub use crate::bindings::exports::bascule::plugin::lifecycle::Description;
 use crate::error::LoadError;
-use crate::grants::Grants;
+use crate::grants::{Grants, needed_for};
 use crate::phase::{Phase, WIT_TRACK};
+use crate::wasi;
 
 /// The WIT package whose exports are phases.
 const PACKAGE: &str = "bascule:plugin";
 
-/// Interfaces that every plugin may import, whose functions check grants themselves where needed.
-const OFFERED: [&str; 6] = ["types", "context", "log", "config", "clock", "crypto"];
-
-/// Interfaces of the WIT that this version does not carry out, imported or exported.
-const LATER: [&str; 6] = ["cache-policy", "token-source", "http", "state", "secrets", "telemetry"];
+/// Interfaces that a plugin may import, some of them with a grant.
+const OFFERED: [&str; 11] = [
+    "types",
+    "context",
+    "log",
+    "config",
+    "clock",
+    "crypto",
+    "random",
+    "state",
+    "telemetry",
+    "http",
+    "secrets",
+];
 
 /// Initial pages of a Rust plugin above which its stack was probably left at 1 MiB.
 const RUST_PAGES_MAX: u64 = 4;
@@ -96,11 +106,10 @@ impl Inspection {
     }
 
     /// Whether a host of this version runs the plugin under those grants.
-    pub(crate) fn admit(&self, grants: Grants) -> Result<(), LoadError> {
+    pub(crate) fn admit(&self, grants: &Grants) -> Result<(), LoadError> {
         for export in &self.exports {
             match Name::read(export) {
                 Name::Ours(name) if name == "lifecycle" || Phase::from_name(name).is_some() => {}
-                Name::Ours(name) if LATER.contains(&name) => return Err(later(export)),
                 Name::Ours(_) | Name::OtherVersion => return Err(unknown(export)),
                 // Nobody calls it: harmless, and other hosts may want it.
                 Name::Foreign => {}
@@ -109,7 +118,21 @@ impl Inspection {
         if self.phases().is_empty() {
             return Err(LoadError::NoPhase);
         }
-        self.imports.iter().try_for_each(|import| import.admit(grants))
+        self.imports.iter().try_for_each(ImportedInterface::admit)?;
+        self.check_grants(grants)
+    }
+
+    /// All imports that are not granted in one error, with the line that grants them all.
+    fn check_grants(&self, grants: &Grants) -> Result<(), LoadError> {
+        let missing = self.imports.iter().filter_map(|import| {
+            let interface = granted_as(&import.name).filter(|interface| !grants.cover(interface))?;
+            Some((import.name.clone(), interface))
+        });
+        let (interfaces, missing): (Vec<String>, Vec<&str>) = missing.unzip();
+        match interfaces.is_empty() {
+            true => Ok(()),
+            false => Err(LoadError::MissingGrant { interfaces, line: grants.clone().with(missing).line() }),
+        }
     }
 
     /// Mappers read without a grant, so only the other phases make it a grant that is needed.
@@ -125,8 +148,7 @@ impl Inspection {
 
     fn warn(&mut self, from_rust: bool) {
         // Everything that could be granted is, so that what is left is what no grant can cure.
-        let all = Grants { random: true, body_read: true };
-        if let Err(error) = self.admit(all) {
+        if let Err(error) = self.admit(&Grants::all()) {
             self.warnings.push(error.to_string());
         }
         if from_rust && self.memory_pages_min > RUST_PAGES_MAX {
@@ -140,15 +162,11 @@ impl Inspection {
 }
 
 impl ImportedInterface {
-    fn admit(&self, grants: Grants) -> Result<(), LoadError> {
+    /// Whether there is such an interface.
+    fn admit(&self) -> Result<(), LoadError> {
         match Name::read(&self.name) {
             Name::Ours(name) if OFFERED.contains(&name) => Ok(()),
-            Name::Ours("random") if grants.random => Ok(()),
-            Name::Ours("random") => Err(LoadError::MissingGrant {
-                interface: self.name.clone(),
-                line: r#"grants = ["random"]"#.to_owned(),
-            }),
-            Name::Ours(name) if LATER.contains(&name) => Err(later(&self.name)),
+            Name::Foreign if wasi::offers(&self.name) => Ok(()),
             Name::Foreign if self.name.starts_with("wasi:") => Err(later(&self.name)),
             _ => Err(unknown(&self.name)),
         }
@@ -194,6 +212,15 @@ fn name_of(resolve: &Resolve, key: &WorldKey) -> String {
     resolve.name_world_key(key)
 }
 
+/// The interface of ours whose grant lets that one be imported.
+fn granted_as(name: &str) -> Option<&str> {
+    match Name::read(name) {
+        Name::Ours(interface) => Some(interface),
+        Name::Foreign => wasi::is_random(name).then_some("random"),
+        Name::OtherVersion => None,
+    }
+}
+
 fn imports_of(resolve: &Resolve, world: &World) -> Vec<ImportedInterface> {
     let import = |(key, item): (&WorldKey, &WorldItem)| {
         let functions = match item {
@@ -210,7 +237,7 @@ fn imports_of(resolve: &Resolve, world: &World) -> Vec<ImportedInterface> {
         if functions.is_empty() && ours {
             return None;
         }
-        let grant = (Name::read(&name) == Name::Ours("random")).then(|| "random".to_owned());
+        let grant = granted_as(&name).and_then(needed_for).map(str::to_owned);
         Some(ImportedInterface { name, functions, grant })
     };
     world.imports.iter().filter_map(import).collect()

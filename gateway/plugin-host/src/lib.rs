@@ -2,18 +2,20 @@
 //!
 //! A plugin is a component that exports some phases of the WIT package `bascule:plugin` and imports
 //! what it needs of it. [`PluginHost::load`] turns a file into a [`Plugin`]; each phase of a call is
-//! one method of it, run on a fresh instance that is thrown away afterwards.
+//! one method of it, run on a fresh instance that is thrown away afterwards. What a plugin keeps from
+//! call to call, it keeps in the host's store, within bounds.
 //!
 //! What the crate holds to:
-//! - No secret enters guest memory. Plugins sign with keys that they cannot read, and name secrets that
-//!   the host puts in after they have returned.
+//! - No secret enters guest memory unless the operator named it in a `reveal:…` grant. Plugins sign with
+//!   keys that they cannot read, and name secrets that the host puts in after they have returned.
 //! - Every guest ends: by its answer, or at a limit of CPU time, wall time or memory. The next call
 //!   starts on a fresh instance and owes nothing to the last.
 //! - What a plugin can do is what its import list says and the configuration grants, checked when it is
 //!   loaded.
 //! - Nothing that a plugin returns is used unchecked.
 //!
-//! It knows nothing of HTTP connections, of the pipeline or of the cache.
+//! It knows nothing of HTTP connections (side requests go to whoever makes the [`CallContext`]), of the
+//! pipeline or of the cache.
 
 mod artifact;
 mod bindings;
@@ -24,13 +26,17 @@ mod grants;
 mod host;
 mod hostcalls;
 mod inspect;
+mod lasting;
 mod limits;
 mod observer;
 mod phase;
 mod plugin;
 mod random;
 mod secret;
+mod side;
 mod state;
+mod token;
+mod wasi;
 
 pub use bindings::bascule::plugin::types::{Fault, FaultKind, Header, RequestHead, ResponseHead};
 pub use bindings::exports::bascule::plugin::classifier::{Classification, Quota, Verdict};
@@ -41,7 +47,8 @@ pub use error::{HostError, LoadError, PluginError, SourceError, TimeoutKind};
 pub use grants::{GrantError, Grants};
 pub use host::{HostConfig, PluginHost};
 pub use inspect::{ArtifactKind, Description, ImportedInterface, Inspection};
-pub use limits::Limits;
+pub use lasting::StateLimits;
+pub use limits::{BreakerLimits, Limits};
 pub use observer::{LogLevel, Observer, TracingObserver};
 pub use phase::{Phase, WIT_TRACK};
 pub use plugin::Plugin;
@@ -49,4 +56,6 @@ pub use plugin::answer::{AuthPatch, MappedRequest, Mapping, OutgoingBody, Reply}
 pub use plugin::load::PluginSpec;
 pub use random::{RandomError, RandomSource, SystemRandom};
 pub use secret::{SecretBytes, SecretValue};
+pub use side::{SideError, SideFuture, SideRequest, SideRequests, SideResponse};
 pub use state::CallContext;
+pub use token::{Token, Tokens};

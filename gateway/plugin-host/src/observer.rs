@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 pub use crate::bindings::bascule::plugin::log::Level as LogLevel;
+use crate::state::CallContext;
 
 /// Receives what plugins log and how their calls went. Called on the call path: must not block.
 pub trait Observer: Send + Sync {
@@ -21,6 +22,25 @@ pub trait Observer: Send + Sync {
     /// One finished call, waiting for an instance included. `failure` is one of `fault`, `trap`,
     /// `cpu`, `wall`, `memory`, `busy`, `unavailable`, `bad-answer`.
     fn call(&self, plugin: &str, phase: &str, elapsed: Duration, failure: Option<&'static str>);
+
+    /// A plugin adds to a counter of its own (`telemetry.count`). Names and labels are well-formed and
+    /// bounded: 64 names, 8 label names and 512 combinations with label values per plugin name. Label
+    /// values have at most 64 octets and no known secret. Default: nothing.
+    fn count(&self, plugin: &str, call: &CallContext, name: &str, value: u64, labels: &[(String, String)]) {
+        let _ = (plugin, call, name, value, labels);
+    }
+
+    /// A plugin observes a finite value (`telemetry.observe`), within the bounds of [`Observer::count`].
+    /// No name is both counted and observed. Default: nothing.
+    fn observe(&self, plugin: &str, call: &CallContext, name: &str, value: f64, labels: &[(String, String)]) {
+        let _ = (plugin, call, name, value, labels);
+    }
+
+    /// A plugin sets an attribute on the span of its phase (`telemetry.annotate`): at most 32 a phase, of
+    /// at most 256 octets, without known secrets. Default: nothing.
+    fn annotate(&self, plugin: &str, call: &CallContext, key: &str, value: &str) {
+        let _ = (plugin, call, key, value);
+    }
 }
 
 /// Writes plugin logs to `tracing` under the target `bascule::plugin`; drops durations.

@@ -1,7 +1,6 @@
 //! The phases of a call that a plugin may take part in, and what is special about each.
 //!
-//! A phase is one exported interface of `bascule:plugin`. The list here is the list of this version:
-//! an interface that the WIT has and this enum has not is refused when a plugin is loaded.
+//! A phase is one exported interface of `bascule:plugin`; `lifecycle` is the one export that is none.
 
 use std::fmt;
 use std::time::Duration;
@@ -12,8 +11,12 @@ pub const WIT_TRACK: &str = "0.1";
 /// A phase of a call. `lifecycle` is none: it runs when a plugin is loaded, never on the call path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Phase {
+    /// Names the part of the cache key that depends on the input. Once per call, where caching is on.
+    CachePolicy,
     /// Makes the outbound request from the operation's draft and the caller's input. Once per call.
     RequestMapper,
+    /// Obtains a bearer token. Whenever the gateway holds none that is valid.
+    TokenSource,
     /// Adds what authenticates a request. Once per attempt, last before the wire.
     Signer,
     /// Judges one answer of the provider. Once per attempt.
@@ -26,14 +29,23 @@ pub enum Phase {
 
 impl Phase {
     /// All phases, in the order in which a call meets them.
-    pub const ALL: [Self; 5] =
-        [Self::RequestMapper, Self::Signer, Self::Classifier, Self::ResponseMapper, Self::ErrorMapper];
+    pub const ALL: [Self; 7] = [
+        Self::CachePolicy,
+        Self::RequestMapper,
+        Self::TokenSource,
+        Self::Signer,
+        Self::Classifier,
+        Self::ResponseMapper,
+        Self::ErrorMapper,
+    ];
 
     /// The name of the WIT interface, which is also the name in configuration, logs and metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::CachePolicy => "cache-policy",
             Self::RequestMapper => "request-mapper",
+            Self::TokenSource => "token-source",
             Self::Signer => "signer",
             Self::Classifier => "classifier",
             Self::ResponseMapper => "response-mapper",
@@ -51,12 +63,14 @@ impl Phase {
     #[must_use]
     pub fn default_cpu(self) -> Duration {
         match self {
-            Self::Signer | Self::Classifier => Duration::from_millis(20),
+            Self::Signer | Self::Classifier | Self::CachePolicy => Duration::from_millis(20),
             Self::RequestMapper | Self::ResponseMapper | Self::ErrorMapper => Duration::from_millis(50),
+            Self::TokenSource => Duration::from_millis(100),
         }
     }
 
-    /// Whether the phase may read bodies without the grant `body-read`: the mappers, whose task it is.
+    /// Whether the phase may read bodies without the grant `body-read`: the mappers and the cache policy,
+    /// whose task it is.
     #[must_use]
     pub fn reads_bodies_by_nature(self) -> bool {
         !matches!(self, Self::Signer | Self::Classifier)
@@ -94,6 +108,6 @@ mod tests {
         for phase in Phase::ALL {
             assert_eq!(Phase::from_name(phase.as_str()), Some(phase));
         }
-        assert_eq!(Phase::from_name("cache-policy"), None);
+        assert_eq!(Phase::from_name("lifecycle"), None);
     }
 }

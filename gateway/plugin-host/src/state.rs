@@ -15,15 +15,22 @@ use wasmtime::component::ResourceTable;
 use crate::body::{HostBody, Provenance};
 use crate::crypto::tree::KeyTree;
 use crate::grants::Grants;
-use crate::limits::{HANDLES_MAX, Limits};
+use crate::hostcalls::telemetry::Measured;
+use crate::lasting::Lasting;
+use crate::lasting::space::Space;
+use crate::limits::Limits;
 use crate::observer::Observer;
 use crate::phase::Hook;
 use crate::random::RandomSource;
 use crate::secret::Vault;
+use crate::secret::insert::Secrets;
+use crate::side::SideRequests;
+use crate::token::Tokens;
+use crate::wasi::Wasi;
 use limiter::{Limiter, MemoryBudget};
 use log_budget::LogBudget;
 
-/// Facts about the call in progress that a plugin may ask for. Cheap to clone.
+/// What a plugin may ask about the call in progress, and what the call lends it. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct CallContext {
     /// Name of the integration.
@@ -44,6 +51,10 @@ pub struct CallContext {
     pub parameters: Arc<str>,
     /// What `clock.now` answers during the phase.
     pub now: SystemTime,
+    /// The tokens that secret inserts may name as `token:<scope>`.
+    pub tokens: Tokens,
+    /// Who sends side requests; `None` = there are none, and `http.send` is denied.
+    pub side: Option<Arc<dyn SideRequests>>,
 }
 
 impl CallContext {
@@ -60,6 +71,8 @@ impl CallContext {
             idempotency_key: None,
             parameters: "{}".into(),
             now: SystemTime::now(),
+            tokens: Tokens::default(),
+            side: None,
         }
     }
 }
@@ -68,6 +81,8 @@ impl CallContext {
 pub(crate) struct Shared {
     pub(crate) name: String,
     pub(crate) config: serde_json::Value,
+    /// The same as JSON text, for plugins that take it whole.
+    pub(crate) config_text: String,
     pub(crate) vault: Vault,
     pub(crate) grants: Grants,
     pub(crate) attributes: BTreeMap<String, String>,
@@ -75,6 +90,7 @@ pub(crate) struct Shared {
     pub(crate) keys: KeyTree,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) random: Arc<dyn RandomSource>,
+    pub(crate) lasting: Arc<Lasting>,
 }
 
 /// The data of one store.
@@ -85,6 +101,16 @@ pub(crate) struct State {
     pub(crate) table: ResourceTable,
     pub(crate) limiter: Limiter,
     pub(crate) log: LogBudget,
+    pub(crate) measured: Measured,
+    /// The state of the call's integration, once it was asked for.
+    pub(crate) space: Option<Arc<Space>>,
+    /// Side requests sent.
+    pub(crate) sent: usize,
+    /// Times that the guest waited for the host; a tick passed each time without the guest running.
+    pub(crate) pauses: u32,
+    pub(crate) keys_opened: usize,
+    /// Made when the guest first asks for something of WASI: the others pay nothing.
+    pub(crate) wasi: Option<Box<Wasi>>,
 }
 
 /// A host call that ends the guest at once. Each variant is told from a panic by its type.
@@ -104,9 +130,28 @@ pub(crate) enum Stop {
 impl State {
     pub(crate) fn new(shared: Arc<Shared>, hook: Hook, call: CallContext, budget: Arc<MemoryBudget>) -> Self {
         let mut table = ResourceTable::new();
-        table.set_max_capacity(HANDLES_MAX);
+        table.set_max_capacity(shared.limits.handles);
         let limiter = Limiter::new(budget, shared.limits.memory);
-        Self { shared, hook, call, table, limiter, log: LogBudget::default() }
+        let log = LogBudget::new(shared.limits.log_lines, shared.limits.log_bytes);
+        Self {
+            shared,
+            hook,
+            call,
+            table,
+            limiter,
+            log,
+            measured: Measured::default(),
+            space: None,
+            sent: 0,
+            pauses: 0,
+            keys_opened: 0,
+            wasi: None,
+        }
+    }
+
+    /// The secrets that this call may have put in.
+    pub(crate) fn secrets(&self) -> Secrets<'_> {
+        Secrets { vault: &self.shared.vault, tokens: &self.call.tokens }
     }
 
     /// Whether the guest may read the octets of that body in this phase.

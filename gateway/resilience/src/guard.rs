@@ -103,6 +103,8 @@ struct Shared {
     health: Arc<HealthStats>,
     /// Successful attempts, for "is there time for another?" and for hedging.
     times: Arc<HealthStats>,
+    /// Those that hedging goes by instead.
+    hedge_times: Option<Arc<HealthStats>>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
 }

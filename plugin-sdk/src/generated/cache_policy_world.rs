@@ -95,8 +95,8 @@ pub mod exports {
                     }
                 }
                 pub trait Guest {
-                    /// The part of the cache key that depends on the input; `none` = do not
-                    /// cache. The host prepends integration, operation, credential profile,
+                    /// The part of the cache key that depends on the input, at most 4 KiB; `none` =
+                    /// do not cache. The host prepends integration, operation, credential profile,
                     /// plugin digest and configuration hash: a plugin cannot widen the key.
                     #[allow(async_fn_in_trait)]
                     fn key_material(

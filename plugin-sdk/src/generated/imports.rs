@@ -1380,6 +1380,105 @@ pub mod bascule {
             }
             impl Key {
                 #[allow(unused_unsafe, clippy::all)]
+                /// `derive` step by step, in one call; at least one step.
+                #[allow(async_fn_in_trait)]
+                pub fn derive_path(
+                    &self,
+                    algorithm: Hash,
+                    steps: &[_rt::Vec<u8>],
+                ) -> ::core::result::Result<Key, CryptoError> {
+                    unsafe {
+                        #[repr(align(4))]
+                        struct RetArea([::core::mem::MaybeUninit<u8>; 8]);
+                        let mut ret_area = RetArea(
+                            [::core::mem::MaybeUninit::uninit(); 8],
+                        );
+                        let vec1 = steps;
+                        let len1 = vec1.len();
+                        let layout1 = _rt::alloc::Layout::from_size_align(
+                                vec1.len() * (2 * ::core::mem::size_of::<*const u8>()),
+                                ::core::mem::size_of::<*const u8>(),
+                            )
+                            .unwrap();
+                        let (result1, _cleanup1) = wit_bindgen::rt::Cleanup::new(
+                            layout1,
+                        );
+                        for (i, e) in vec1.into_iter().enumerate() {
+                            let base = result1
+                                .add(i * (2 * ::core::mem::size_of::<*const u8>()));
+                            {
+                                let vec0 = e;
+                                let ptr0 = vec0.as_ptr().cast::<u8>();
+                                let len0 = vec0.len();
+                                *base
+                                    .add(::core::mem::size_of::<*const u8>())
+                                    .cast::<usize>() = len0;
+                                *base.add(0).cast::<*mut u8>() = ptr0.cast_mut();
+                            }
+                        }
+                        let ptr2 = ret_area.0.as_mut_ptr().cast::<u8>();
+                        #[cfg(target_arch = "wasm32")]
+                        #[link(wasm_import_module = "bascule:plugin/crypto@0.1.0")]
+                        unsafe extern "C" {
+                            #[link_name = "[method]key.derive-path"]
+                            fn wit_import3(
+                                _: i32,
+                                _: i32,
+                                _: *mut u8,
+                                _: usize,
+                                _: *mut u8,
+                            );
+                        }
+                        #[cfg(not(target_arch = "wasm32"))]
+                        unsafe extern "C" fn wit_import3(
+                            _: i32,
+                            _: i32,
+                            _: *mut u8,
+                            _: usize,
+                            _: *mut u8,
+                        ) {
+                            unreachable!()
+                        }
+                        wit_import3(
+                            (self).handle() as i32,
+                            algorithm.clone() as i32,
+                            result1,
+                            len1,
+                            ptr2,
+                        );
+                        let l4 = i32::from(*ptr2.add(0).cast::<u8>());
+                        let result8 = match l4 {
+                            0 => {
+                                let e = {
+                                    let l5 = *ptr2.add(4).cast::<i32>();
+                                    Key::from_handle(l5 as u32)
+                                };
+                                Ok(e)
+                            }
+                            1 => {
+                                let e = {
+                                    let l6 = i32::from(*ptr2.add(4).cast::<u8>());
+                                    let v7 = match l6 {
+                                        0 => CryptoError::Denied,
+                                        1 => CryptoError::UnknownKey,
+                                        2 => CryptoError::InvalidKey,
+                                        n => {
+                                            debug_assert_eq!(n, 3, "invalid enum discriminant");
+                                            CryptoError::Unsupported
+                                        }
+                                    };
+                                    v7
+                                };
+                                Err(e)
+                            }
+                            _ => _rt::invalid_enum_discriminant(),
+                        };
+                        result8
+                    }
+                }
+            }
+            impl Key {
+                #[allow(unused_unsafe, clippy::all)]
                 /// HMAC whose output is returned.
                 #[allow(async_fn_in_trait)]
                 pub fn mac(
@@ -1668,8 +1767,8 @@ pub mod bascule {
                 }
             }
         }
-        /// Grant `secrets.reveal`, per secret. The last resort: prefer
-        /// `signer.secret-insert` and `crypto.key`.
+        /// Grant `reveal:NAME`, per secret; the operator is warned about it. The last resort:
+        /// prefer `secret-insert` and `crypto.key`.
         #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
         pub mod secrets {
             #[used]
@@ -1733,8 +1832,9 @@ pub mod bascule {
                 }
             }
         }
-        /// Grant `http`, with the list of endpoints. Calls go through the host's pool,
-        /// deadline, rate limit and breaker of that endpoint.
+        /// Grant `http:ENDPOINT`, one for each endpoint; `http:default` is the integration's
+        /// own base URL, which is also what `endpoint: none` means. Calls go through the
+        /// host's pool, deadline, rate limit and breaker of that endpoint.
         #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
         pub mod http {
             #[used]
@@ -1752,7 +1852,11 @@ pub mod bascule {
                 Budget,
                 Deadline,
                 BreakerOpen,
+                /// A rate limit or concurrency limit of that endpoint; nothing was sent.
+                Limited,
+                /// DNS, connect, TLS, reset, or an answer that breaks HTTP.
                 Connect,
+                /// The answer is larger than this plugin may read.
                 TooLarge,
             }
             impl ::core::fmt::Debug for HttpError {
@@ -1768,6 +1872,9 @@ pub mod bascule {
                         }
                         HttpError::BreakerOpen => {
                             f.debug_tuple("HttpError::BreakerOpen").finish()
+                        }
+                        HttpError::Limited => {
+                            f.debug_tuple("HttpError::Limited").finish()
                         }
                         HttpError::Connect => {
                             f.debug_tuple("HttpError::Connect").finish()
@@ -1803,7 +1910,9 @@ pub mod bascule {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// `auth` fields may carry secrets that the plugin cannot read.
+            /// `auth` fields are headers that may carry secrets which the plugin cannot read;
+            /// they replace those of the same name. A body that the plugin did not make needs
+            /// what reading it would need. Any status is an answer. Waiting costs no CPU time.
             #[allow(async_fn_in_trait)]
             pub fn send(
                 request: &RequestHead,
@@ -2138,9 +2247,10 @@ pub mod bascule {
                                     1 => HttpError::Budget,
                                     2 => HttpError::Deadline,
                                     3 => HttpError::BreakerOpen,
-                                    4 => HttpError::Connect,
+                                    4 => HttpError::Limited,
+                                    5 => HttpError::Connect,
                                     n => {
-                                        debug_assert_eq!(n, 5, "invalid enum discriminant");
+                                        debug_assert_eq!(n, 6, "invalid enum discriminant");
                                         HttpError::TooLarge
                                     }
                                 };
@@ -2181,8 +2291,11 @@ pub mod bascule {
             #[derive(Clone, Copy, Eq, PartialEq)]
             pub enum StateError {
                 Denied,
+                /// A key beyond 256 octets or a value beyond 64 KiB.
                 TooLarge,
+                /// The plugin's entries or octets are used up.
                 Full,
+                /// Another version is there; for `add`: no number, or the sum is out of range.
                 Conflict,
             }
             impl ::core::fmt::Debug for StateError {
@@ -2270,7 +2383,8 @@ pub mod bascule {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// `if-version` makes it a compare-and-swap; 0 = only if absent.
+            /// Stores for `ttl-ms`, or for as long as the plugin is loaded. The version is never
+            /// that of an earlier entry. `if-version` makes it a compare-and-swap; 0 = only if absent.
             #[allow(async_fn_in_trait)]
             pub fn put(
                 key: &str,
@@ -2389,7 +2503,8 @@ pub mod bascule {
                 }
             }
             #[allow(unused_unsafe, clippy::all)]
-            /// Atomic counter; creates it at zero.
+            /// Atomic counter, stored as decimal text; creates it at zero. `ttl-ms` is for the
+            /// counter that this call creates: an existing one keeps its time.
             #[allow(async_fn_in_trait)]
             pub fn add(
                 key: &str,
@@ -2471,7 +2586,9 @@ pub mod bascule {
                 }
             }
         }
-        /// Grant `telemetry`. Names are prefixed by the host; label values are capped.
+        /// Grant `telemetry`. Names have at most 64 of `a-z 0-9 _ .`; the host prefixes them.
+        /// A plugin has 64 names, 8 label names and 512 combinations of a name with label
+        /// values; values are cut at 64 octets. What is beyond is dropped.
         #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
         pub mod telemetry {
             #[used]
@@ -3149,7 +3266,7 @@ pub mod bascule {
             static __FORCE_SECTION_REF: fn() = super::super::super::__link_custom_section_describing_imports;
             use super::super::super::_rt;
             #[allow(unused_unsafe, clippy::all)]
-            /// A value by dotted path, as JSON text.
+            /// A value by dotted path, as JSON text; the empty path is the whole object.
             #[allow(async_fn_in_trait)]
             pub fn get(path: &str) -> ::core::option::Option<_rt::String> {
                 unsafe {
@@ -3482,8 +3599,8 @@ mod _rt {
 )]
 #[doc(hidden)]
 #[allow(clippy::octal_escapes)]
-pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3192] = *b"\
-\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xfa\x17\x01A\x02\x01\
+pub static __WIT_BINDGEN_COMPONENT_TYPE: [u8; 3262] = *b"\
+\0asm\x0d\0\x01\0\0\x19\x16wit-component-encoding\x04\0\x07\xc0\x18\x01A\x02\x01\
 A\x1c\x01B\x03\x01p}\x01@\x01\x03leny\0\0\x04\0\x05bytes\x01\x01\x03\0\x1bbascul\
 e:plugin/random@0.1.0\x05\0\x01B-\x01p}\x01r\x02\x04names\x05value\0\x04\0\x06he\
 ader\x03\0\x01\x01ks\x01p\x02\x01r\x05\x06methods\x08endpoint\x03\x04paths\x05qu\
@@ -3506,7 +3623,7 @@ od]body.size\x01\x20\x01@\x01\x04self\x1e\0\x7f\x04\0\x17[method]body.replayable
 #\x01@\x02\x04self\x1e\x09algorithm\x0a\0\"\x04\0\x13[method]body.digest\x01$\x01\
 p\x11\x01@\x01\x05parts%\0\x14\x04\0\x17[static]body.from-parts\x01&\x03\0\x1aba\
 scule:plugin/types@0.1.0\x05\x01\x02\x03\0\x01\x04hash\x02\x03\0\x01\x04body\x02\
-\x03\0\x01\x0bfield-value\x01B$\x02\x03\x02\x01\x02\x04\0\x04hash\x03\0\0\x02\x03\
+\x03\0\x01\x0bfield-value\x01B'\x02\x03\x02\x01\x02\x04\0\x04hash\x03\0\0\x02\x03\
 \x02\x01\x03\x04\0\x04body\x03\0\x02\x02\x03\x02\x01\x04\x04\0\x0bfield-value\x03\
 \0\x04\x01q\x04\x06denied\0\0\x0bunknown-key\0\0\x0binvalid-key\0\0\x0bunsupport\
 ed\0\0\x04\0\x0ccrypto-error\x03\0\x06\x01m\x05\x03raw\x06base64\x09base64url\x03\
@@ -3515,46 +3632,48 @@ ha256\x11ecdsa-p256-sha256\x11ecdsa-p384-sha384\x07ed25519\x04\0\x13signature-al
 gorithm\x03\0\x0a\x04\0\x03key\x03\x01\x01p}\x01i\x0c\x01j\x01\x0e\x01\x07\x01@\x03\
 \x04names\x08encoding\x09\x06prefix\x0d\0\x0f\x04\0\x10[static]key.open\x01\x10\x01\
 h\x0c\x01@\x03\x04self\x11\x09algorithm\x01\x04data\x0d\0\x0f\x04\0\x12[method]k\
-ey.derive\x01\x12\x01j\x01\x0d\x01\x07\x01@\x03\x04self\x11\x09algorithm\x01\x04\
-data\x0d\0\x13\x04\0\x0f[method]key.mac\x01\x14\x01h\x03\x01@\x04\x04self\x11\x09\
-algorithm\x01\x04lead\x0d\x04body\x15\0\x13\x04\0\x14[method]key.mac-body\x01\x16\
-\x01@\x03\x04self\x11\x09algorithm\x0b\x04data\x0d\0\x13\x04\0\x10[method]key.si\
-gn\x01\x17\x01@\x02\x09algorithm\x01\x04data\x0d\0\x0d\x04\0\x0ahash-bytes\x01\x18\
-\x01p\x05\x01@\x02\x09algorithm\x01\x05parts\x19\0\x13\x04\0\x0ahash-parts\x01\x1a\
-\x01@\x02\x01a\x0d\x01b\x0d\0\x7f\x04\0\x05equal\x01\x1b\x03\0\x1bbascule:plugin\
-/crypto@0.1.0\x05\x05\x01B\x03\x01ks\x01@\x01\x04names\0\0\x04\0\x06reveal\x01\x01\
-\x03\0\x1cbascule:plugin/secrets@0.1.0\x05\x06\x02\x03\0\x01\x0crequest-head\x02\
-\x03\0\x01\x0dresponse-head\x02\x03\0\x01\x05field\x01B\x13\x02\x03\x02\x01\x07\x04\
-\0\x0crequest-head\x03\0\0\x02\x03\x02\x01\x08\x04\0\x0dresponse-head\x03\0\x02\x02\
-\x03\x02\x01\x03\x04\0\x04body\x03\0\x04\x02\x03\x02\x01\x09\x04\0\x05field\x03\0\
-\x06\x01q\x06\x06denied\0\0\x06budget\0\0\x08deadline\0\0\x0cbreaker-open\0\0\x07\
-connect\0\0\x09too-large\0\0\x04\0\x0ahttp-error\x03\0\x08\x01i\x05\x01r\x02\x04\
-head\x03\x04body\x0a\x04\0\x0dhttp-response\x03\0\x0b\x01p\x07\x01h\x05\x01k\x0e\
-\x01j\x01\x0c\x01\x09\x01@\x03\x07request\x01\x04auth\x0d\x04body\x0f\0\x10\x04\0\
-\x04send\x01\x11\x03\0\x19bascule:plugin/http@0.1.0\x05\x0a\x01B\x12\x01p}\x01r\x02\
-\x05value\0\x07versionw\x04\0\x05entry\x03\0\x01\x01q\x04\x06denied\0\0\x09too-l\
-arge\0\0\x04full\0\0\x08conflict\0\0\x04\0\x0bstate-error\x03\0\x03\x01k\x02\x01\
-@\x01\x03keys\0\x05\x04\0\x03get\x01\x06\x01ky\x01kw\x01j\x01w\x01\x04\x01@\x04\x03\
-keys\x05value\0\x06ttl-ms\x07\x0aif-version\x08\0\x09\x04\0\x03put\x01\x0a\x01@\x01\
-\x03keys\x01\0\x04\0\x06remove\x01\x0b\x01j\x01x\x01\x04\x01@\x03\x03keys\x05del\
-tax\x06ttl-ms\x07\0\x0c\x04\0\x03add\x01\x0d\x03\0\x1abascule:plugin/state@0.1.0\
-\x05\x0b\x01B\x08\x01o\x02ss\x01p\0\x01@\x03\x04names\x05valuew\x06labels\x01\x01\
-\0\x04\0\x05count\x01\x02\x01@\x03\x04names\x05valueu\x06labels\x01\x01\0\x04\0\x07\
-observe\x01\x03\x01@\x02\x03keys\x05values\x01\0\x04\0\x08annotate\x01\x04\x03\0\
-\x1ebascule:plugin/telemetry@0.1.0\x05\x0c\x01B\x0e\x01@\0\0s\x04\0\x0bintegrati\
-on\x01\0\x04\0\x09operation\x01\0\x04\0\x07call-id\x01\0\x04\0\x0acredential\x01\
-\0\x01@\0\0y\x04\0\x07attempt\x01\x01\x04\0\x0cremaining-ms\x01\x01\x01ks\x01@\0\
-\0\x02\x04\0\x0fidempotency-key\x01\x03\x04\0\x0aparameters\x01\0\x01@\x01\x04na\
-mes\0\x02\x04\0\x09attribute\x01\x04\x03\0\x1cbascule:plugin/context@0.1.0\x05\x0d\
-\x01B\x08\x01m\x05\x05trace\x05debug\x04info\x04warn\x05error\x04\0\x05level\x03\
-\0\0\x01@\x01\x05level\x01\0\x7f\x04\0\x07enabled\x01\x02\x01o\x02ss\x01p\x03\x01\
-@\x03\x05level\x01\x07messages\x06fields\x04\x01\0\x04\0\x05write\x01\x05\x03\0\x18\
-bascule:plugin/log@0.1.0\x05\x0e\x01B\x03\x01ks\x01@\x01\x04paths\0\0\x04\0\x03g\
-et\x01\x01\x03\0\x1bbascule:plugin/config@0.1.0\x05\x0f\x01B\x04\x01r\x02\x07sec\
-ondsx\x0bnanosecondsy\x04\0\x07instant\x03\0\0\x01@\0\0\x01\x04\0\x03now\x01\x02\
-\x03\0\x1abascule:plugin/clock@0.1.0\x05\x10\x04\0\x1cbascule:plugin/imports@0.1\
-.0\x04\0\x0b\x0d\x01\0\x07imports\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\
-\x0dwit-component\x070.262.0\x10wit-bindgen-rust\x060.63.0";
+ey.derive\x01\x12\x01p\x0d\x01@\x03\x04self\x11\x09algorithm\x01\x05steps\x13\0\x0f\
+\x04\0\x17[method]key.derive-path\x01\x14\x01j\x01\x0d\x01\x07\x01@\x03\x04self\x11\
+\x09algorithm\x01\x04data\x0d\0\x15\x04\0\x0f[method]key.mac\x01\x16\x01h\x03\x01\
+@\x04\x04self\x11\x09algorithm\x01\x04lead\x0d\x04body\x17\0\x15\x04\0\x14[metho\
+d]key.mac-body\x01\x18\x01@\x03\x04self\x11\x09algorithm\x0b\x04data\x0d\0\x15\x04\
+\0\x10[method]key.sign\x01\x19\x01@\x02\x09algorithm\x01\x04data\x0d\0\x0d\x04\0\
+\x0ahash-bytes\x01\x1a\x01p\x05\x01@\x02\x09algorithm\x01\x05parts\x1b\0\x15\x04\
+\0\x0ahash-parts\x01\x1c\x01@\x02\x01a\x0d\x01b\x0d\0\x7f\x04\0\x05equal\x01\x1d\
+\x03\0\x1bbascule:plugin/crypto@0.1.0\x05\x05\x01B\x03\x01ks\x01@\x01\x04names\0\
+\0\x04\0\x06reveal\x01\x01\x03\0\x1cbascule:plugin/secrets@0.1.0\x05\x06\x02\x03\
+\0\x01\x0crequest-head\x02\x03\0\x01\x0dresponse-head\x02\x03\0\x01\x05field\x01\
+B\x13\x02\x03\x02\x01\x07\x04\0\x0crequest-head\x03\0\0\x02\x03\x02\x01\x08\x04\0\
+\x0dresponse-head\x03\0\x02\x02\x03\x02\x01\x03\x04\0\x04body\x03\0\x04\x02\x03\x02\
+\x01\x09\x04\0\x05field\x03\0\x06\x01q\x07\x06denied\0\0\x06budget\0\0\x08deadli\
+ne\0\0\x0cbreaker-open\0\0\x07limited\0\0\x07connect\0\0\x09too-large\0\0\x04\0\x0a\
+http-error\x03\0\x08\x01i\x05\x01r\x02\x04head\x03\x04body\x0a\x04\0\x0dhttp-res\
+ponse\x03\0\x0b\x01p\x07\x01h\x05\x01k\x0e\x01j\x01\x0c\x01\x09\x01@\x03\x07requ\
+est\x01\x04auth\x0d\x04body\x0f\0\x10\x04\0\x04send\x01\x11\x03\0\x19bascule:plu\
+gin/http@0.1.0\x05\x0a\x01B\x12\x01p}\x01r\x02\x05value\0\x07versionw\x04\0\x05e\
+ntry\x03\0\x01\x01q\x04\x06denied\0\0\x09too-large\0\0\x04full\0\0\x08conflict\0\
+\0\x04\0\x0bstate-error\x03\0\x03\x01k\x02\x01@\x01\x03keys\0\x05\x04\0\x03get\x01\
+\x06\x01ky\x01kw\x01j\x01w\x01\x04\x01@\x04\x03keys\x05value\0\x06ttl-ms\x07\x0a\
+if-version\x08\0\x09\x04\0\x03put\x01\x0a\x01@\x01\x03keys\x01\0\x04\0\x06remove\
+\x01\x0b\x01j\x01x\x01\x04\x01@\x03\x03keys\x05deltax\x06ttl-ms\x07\0\x0c\x04\0\x03\
+add\x01\x0d\x03\0\x1abascule:plugin/state@0.1.0\x05\x0b\x01B\x08\x01o\x02ss\x01p\
+\0\x01@\x03\x04names\x05valuew\x06labels\x01\x01\0\x04\0\x05count\x01\x02\x01@\x03\
+\x04names\x05valueu\x06labels\x01\x01\0\x04\0\x07observe\x01\x03\x01@\x02\x03key\
+s\x05values\x01\0\x04\0\x08annotate\x01\x04\x03\0\x1ebascule:plugin/telemetry@0.\
+1.0\x05\x0c\x01B\x0e\x01@\0\0s\x04\0\x0bintegration\x01\0\x04\0\x09operation\x01\
+\0\x04\0\x07call-id\x01\0\x04\0\x0acredential\x01\0\x01@\0\0y\x04\0\x07attempt\x01\
+\x01\x04\0\x0cremaining-ms\x01\x01\x01ks\x01@\0\0\x02\x04\0\x0fidempotency-key\x01\
+\x03\x04\0\x0aparameters\x01\0\x01@\x01\x04names\0\x02\x04\0\x09attribute\x01\x04\
+\x03\0\x1cbascule:plugin/context@0.1.0\x05\x0d\x01B\x08\x01m\x05\x05trace\x05deb\
+ug\x04info\x04warn\x05error\x04\0\x05level\x03\0\0\x01@\x01\x05level\x01\0\x7f\x04\
+\0\x07enabled\x01\x02\x01o\x02ss\x01p\x03\x01@\x03\x05level\x01\x07messages\x06f\
+ields\x04\x01\0\x04\0\x05write\x01\x05\x03\0\x18bascule:plugin/log@0.1.0\x05\x0e\
+\x01B\x03\x01ks\x01@\x01\x04paths\0\0\x04\0\x03get\x01\x01\x03\0\x1bbascule:plug\
+in/config@0.1.0\x05\x0f\x01B\x04\x01r\x02\x07secondsx\x0bnanosecondsy\x04\0\x07i\
+nstant\x03\0\0\x01@\0\0\x01\x04\0\x03now\x01\x02\x03\0\x1abascule:plugin/clock@0\
+.1.0\x05\x10\x04\0\x1cbascule:plugin/imports@0.1.0\x04\0\x0b\x0d\x01\0\x07import\
+s\x03\0\0\0G\x09producers\x01\x0cprocessed-by\x02\x0dwit-component\x070.262.0\x10\
+wit-bindgen-rust\x060.63.0";
 #[inline(never)]
 #[doc(hidden)]
 pub fn __link_custom_section_describing_imports() {

@@ -69,11 +69,9 @@ impl Host for Gateway {
 }
 
 fn derive_and_mac(path: [&str; 4], data: &[u8]) -> Result<Vec<u8>, CryptoError> {
-    let mut key = Key::open(SECRET_ACCESS_KEY, Encoding::Raw, b"AWS4")?;
-    for step in path {
-        key = key.derive(Hash::Sha256, step.as_bytes())?;
-    }
-    key.mac(Hash::Sha256, data)
+    let root = Key::open(SECRET_ACCESS_KEY, Encoding::Raw, b"AWS4")?;
+    let steps = path.map(|step| step.as_bytes().to_vec());
+    root.derive_path(Hash::Sha256, &steps)?.mac(Hash::Sha256, data)
 }
 
 fn fault(error: CryptoError, name: &str) -> Fault {

@@ -46,7 +46,7 @@ mod settings;
 mod signature;
 
 use bascule_plugin::{
-    AuthPatch, Body, Description, Fault, Lifecycle, RequestHead, Signer, clock, config, export,
+    AuthPatch, Body, Description, Fault, Lifecycle, RequestHead, Signer, clock, config, export, json,
 };
 
 pub use host::Host;
@@ -60,7 +60,8 @@ struct SigV4;
 
 impl Signer for SigV4 {
     fn sign(head: RequestHead, authority: &str, body: Option<&Body>) -> Result<AuthPatch, Fault> {
-        let settings = Settings::read(&config::raw)?;
+        let config = config::all();
+        let settings = Settings::read(&|path| json::member(&config, path).map(str::to_owned))?;
         let body = body.map(|body| body as &dyn Content);
         let request = Request { head: &head, authority, body, now: clock::now().seconds };
         signature::sign(&settings, request, &Gateway)

@@ -89,7 +89,7 @@ pub(super) fn integration(
         .collect();
     let proxy = proxy_operation(materials, settings, plugins, (&breaker, &breaker_metrics), problems);
     LiveIntegration {
-        endpoint: client.endpoint(settings.base_url.clone()),
+        endpoint: settings.base_url.as_ref().map(|base| client.endpoint(base.clone())),
         endpoints: settings
             .endpoints
             .iter()
@@ -99,6 +99,7 @@ pub(super) fn integration(
         client,
         breaker,
         limiter,
+        quota_numbers: before.map_or_else(Arc::default, |before| Arc::clone(&before.quota_numbers)),
         bulkhead,
         budget: match before {
             Some(before) if before.settings.retry.budget == settings.retry.budget => {

@@ -94,11 +94,12 @@ fn load_one<'a>(host: &Arc<PluginHost>, settings: &'a PluginSettings) -> Result<
     let limits = Limits {
         memory: settings.limits.memory.unwrap_or(defaults.memory),
         cpu: settings.limits.cpu.or(defaults.cpu),
-        wall: settings.limits.wall.unwrap_or(defaults.wall),
+        wall: settings.limits.wall.or(defaults.wall),
         body: settings.limits.body.unwrap_or(defaults.body),
         instances: settings.limits.instances.map_or(defaults.instances, NonZeroUsize::get),
         ..defaults
     };
+    let reads_bodies = grants.body_read;
     let credentials = settings.credentials.iter();
     let spec = PluginSpec {
         name,
@@ -116,7 +117,14 @@ fn load_one<'a>(host: &Arc<PluginHost>, settings: &'a PluginSettings) -> Result<
     let plugin = host.load(spec).map_err(|error| {
         (describe(&error), "see `bascule plugin inspect FILE` for what it exports and imports".to_owned())
     })?;
-    Ok(Loaded { settings, plugin, reads_bodies: grants.body_read })
+    if let Some(phase) = [Phase::CachePolicy, Phase::TokenSource].into_iter().find(|phase| plugin.has(*phase))
+    {
+        return Err((
+            format!("the phase `{phase}` is not in this version"),
+            "name the plugin's other phases in `phases`".to_owned(),
+        ));
+    }
+    Ok(Loaded { settings, plugin, reads_bodies })
 }
 
 /// Name (for logs and metrics) and octets.
@@ -172,6 +180,8 @@ pub(super) fn phases(loaded: &[Loaded<'_>], operation: &OperationName, problems:
                 continue;
             }
             let single = match phase {
+                // Refused when the plugin was loaded.
+                Phase::CachePolicy | Phase::TokenSource => continue,
                 Phase::RequestMapper => &mut phases.request_mapper,
                 Phase::Signer => &mut phases.signer,
                 Phase::Classifier => &mut phases.classifier,

@@ -131,6 +131,7 @@ fn prepare(args: &Args, services: &Arc<Services>, progress: &Arc<Progress>) -> R
         progress: Arc::clone(progress),
         depth: 0,
         origin: Origin::Caller(None),
+        room: None,
     })
 }
 

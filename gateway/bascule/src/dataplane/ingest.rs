@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     config::{BodyKind, Operation, ParameterType, SkipSet, parse_duration},
-    model::{BodyError, Code, Problem, TimeoutKind, is_hop_by_hop, strip_hop_by_hop},
+    model::{BodyError, Code, Problem, TimeoutKind, is_hop_by_hop, named_by_connection, strip_hop_by_hop},
     pipeline::{
         Call, Generation, Held, Input, InputBody, LiveIntegration, LiveOperation, Origin, Progress,
         ProxyRequest, Services, hold,
@@ -116,6 +116,7 @@ pub(super) async fn prepare(
         progress: Arc::clone(progress),
         depth: 0,
         origin: Origin::Caller(caller.name),
+        room: None,
     })
 }
 
@@ -240,10 +241,12 @@ async fn declared_input(
     if !taken {
         return Err(method_not_allowed(allow).into());
     }
+    let named = named_by_connection(&parts.headers);
     let mut forwarded = HeaderMap::new();
     for (name, value) in &parts.headers {
         let content = raw && name.as_str().starts_with("content-") && *name != CONTENT_LENGTH;
-        if (content || operation.policy.forward_headers.contains(name)) && !is_hop_by_hop(name) {
+        let wanted = content || operation.policy.forward_headers.contains(name);
+        if wanted && !is_hop_by_hop(name) && !named.contains(name) {
             forwarded.append(name.clone(), value.clone());
         }
     }

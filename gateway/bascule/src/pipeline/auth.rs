@@ -1,4 +1,7 @@
-//! Built-in authentication: the step right before the wire, once per attempt.
+//! Built-in authentication: the token that an attempt needs, and the step right before the wire.
+//!
+//! A token may have to be fetched, so it is had once per attempt and before its exchanges: what waits for the token
+//! endpoint says nothing about the provider, and must not be hedged.
 
 use super::{
     call::Fetch,
@@ -13,30 +16,36 @@ use data_encoding::BASE64;
 use http::{HeaderValue, header::AUTHORIZATION};
 use percent_encoding::utf8_percent_encode;
 
-/// Puts credentials on. The token that was used is returned, so that it can be invalidated when the
-/// provider no longer takes it.
-pub(super) async fn authenticate(
+/// The token that the attempt's exchanges show; none where nothing has to be fetched. Cancel-safe: a fetch that was begun
+/// goes on for others.
+pub(super) async fn token(fetch: &Fetch) -> Result<Option<Secret>, Box<Failure>> {
+    if !matches!(fetch.integration.settings.auth, Auth::OAuth2(_)) {
+        return Ok(None);
+    }
+    let Some(cell) = &fetch.integration.token else { return Err(bug("oauth2 without a token cell")) };
+    fetch.progress.switch(CallPhase::Token, fetch.services.now());
+    cell.get().await.map(Some).map_err(|_| Failure::no_token())
+}
+
+/// Puts credentials on: `token`, or what the settings hold.
+pub(super) fn authenticate(
     fetch: &Fetch,
     outbound: &Outbound,
     wire: &mut Wire,
-) -> Result<Option<Secret>, Box<Failure>> {
+    token: Option<&Secret>,
+) -> Result<(), Box<Failure>> {
     if let Some(query) = &outbound.secret_query {
         push_query(wire, query);
     }
     match &fetch.integration.settings.auth {
-        Auth::None | Auth::Plugin => Ok(None),
-        Auth::Bearer { token } => {
-            bearer(wire, token)?;
-            Ok(None)
-        }
+        Auth::None | Auth::Plugin => {}
+        Auth::Bearer { token } => bearer(wire, token)?,
         Auth::Basic { username, password } => {
             let pair = BASE64.encode(format!("{username}:{}", password.expose()).as_bytes());
             wire.headers.insert(AUTHORIZATION, sensitive(&format!("Basic {pair}"))?);
-            Ok(None)
         }
         Auth::ApiKey { place: ApiKeyPlace::Header(name), key } => {
             wire.headers.insert(name.clone(), sensitive(key.expose())?);
-            Ok(None)
         }
         Auth::ApiKey { place: ApiKeyPlace::Query(name), key } => {
             // The caller's own entry of that name, which many SDKs insist on sending, gives way.
@@ -46,18 +55,10 @@ pub(super) async fn authenticate(
             let name = utf8_percent_encode(name, QUERY);
             let value = utf8_percent_encode(key.expose(), QUERY);
             push_query(wire, &format!("{name}={value}"));
-            Ok(None)
         }
-        Auth::OAuth2(_) => {
-            let Some(cell) = &fetch.integration.token else { return Err(bug("oauth2 without a token cell")) };
-            let before = fetch.progress.enter(CallPhase::Token, fetch.services.now());
-            let token = cell.get().await;
-            fetch.progress.back(before, fetch.services.now());
-            let token = token.map_err(|_| Failure::no_token())?;
-            bearer(wire, &token)?;
-            Ok(Some(token))
-        }
+        Auth::OAuth2(_) => bearer(wire, token.ok_or_else(|| bug("oauth2 without a token"))?)?,
     }
+    Ok(())
 }
 
 fn bearer(wire: &mut Wire, token: &Secret) -> Result<(), Box<Failure>> {

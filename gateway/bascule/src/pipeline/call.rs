@@ -1,7 +1,10 @@
 //! A call as the stages see it.
 
-use super::{Generation, LiveIntegration, LiveOperation, Looked, Policy, Progress, Services};
-use crate::{config::SkipSet, model::StreamBody};
+use super::{Generation, LiveIntegration, LiveOperation, Looked, Policy, Progress, Room, Services};
+use crate::{
+    config::SkipSet,
+    model::{IntegrationName, OperationName, StreamBody},
+};
 use bascule_cache::Key;
 use bascule_resilience::{Deadline, Priority};
 use bytes::Bytes;
@@ -35,6 +38,8 @@ pub struct Call {
     pub progress: Arc<Progress>,
     /// How many ladders and fan-outs this call is inside of.
     pub depth: u8,
+    /// What the outermost fan-out that this call is inside of may hold; none: it is inside of none.
+    pub room: Option<Arc<Room>>,
     /// Who asks for it.
     pub origin: Origin,
 }
@@ -118,8 +123,53 @@ pub(super) struct Fetch {
     pub(super) progress: Arc<Progress>,
     /// How many ladders and fan-outs the call is inside of.
     pub(super) depth: u8,
+    pub(super) room: Option<Arc<Room>>,
     /// Where to store the answer; set when it goes through the cache.
     pub(super) store_as: Option<Key>,
+}
+
+/// What a call that is made within another one, as a rung or a branch, takes over from it.
+pub(super) struct Outer<'a> {
+    pub(super) services: &'a Arc<Services>,
+    pub(super) generation: &'a Arc<Generation>,
+    /// By when it must end.
+    pub(super) cap: Deadline,
+    pub(super) skip: SkipSet,
+    pub(super) priority: Option<Priority>,
+    pub(super) progress: &'a Arc<Progress>,
+    /// Of the outer one.
+    pub(super) depth: u8,
+    pub(super) room: Option<&'a Arc<Room>>,
+    pub(super) origin: Origin,
+}
+
+impl Outer<'_> {
+    /// The call of that operation; none when there is no such operation. Of the caller's headers it gets none.
+    pub(super) fn call(
+        self,
+        (integration, operation): (&IntegrationName, &OperationName),
+        params: Map<String, Value>,
+        idempotency_key: Option<HeaderValue>,
+    ) -> Option<Call> {
+        let integration = self.generation.integrations.get(integration)?;
+        let operation = integration.operations.get(operation)?;
+        Some(Call {
+            services: Arc::clone(self.services),
+            generation: Arc::clone(self.generation),
+            integration: Arc::clone(integration),
+            operation: Arc::clone(operation),
+            input: Input::Declared { params, texts: false, body: None },
+            forwarded: HeaderMap::new(),
+            idempotency_key,
+            cap: self.cap,
+            skip: self.skip,
+            priority: self.priority,
+            progress: Arc::clone(self.progress),
+            depth: self.depth + 1,
+            room: self.room.map(Arc::clone),
+            origin: self.origin,
+        })
+    }
 }
 
 /// Whether a call with this method does no harm when it is made twice; `keyed` says that it has an idempotency key.
@@ -218,6 +268,7 @@ impl Call {
             priority: self.priority,
             progress: Arc::clone(&self.progress),
             depth: self.depth,
+            room: self.room.clone(),
             store_as,
         }
     }

@@ -1,7 +1,9 @@
 //! The fallback ladder, and what becomes of a failure that no rung could answer.
 
 use super::{
-    Call, Ended, Failure, Input, Origin, handle, lookup,
+    Call, Ended, Failure, Origin,
+    call::Outer,
+    handle, lookup,
     phases::{self, response_head},
     queue, quota,
     reply::from_entry,
@@ -85,29 +87,24 @@ async fn try_rung(call: &mut Call, rung: &Rung, cause: Cause) -> Option<(&'stati
             if call.cap.is_expired(call.services.now()) {
                 return None;
             }
-            let integration = Arc::clone(call.generation.integrations.get(integration)?);
-            let operation = Arc::clone(integration.operations.get(operation)?);
-            let name = Arc::clone(&operation.full_name);
             let own = call.params().cloned().unwrap_or_default();
             let params = match params {
                 Some(template) => fill(template, &own),
                 None => own,
             };
-            let rung = Call {
-                services: Arc::clone(&call.services),
-                generation: Arc::clone(&call.generation),
-                integration,
-                operation,
-                input: Input::Declared { params, texts: false, body: None },
-                forwarded: HeaderMap::new(),
-                idempotency_key: call.idempotency_key.clone(),
+            let outer = Outer {
+                services: &call.services,
+                generation: &call.generation,
                 cap: call.cap,
                 skip: call.skip,
                 priority: call.priority,
-                progress: Arc::clone(&call.progress),
-                depth: call.depth + 1,
+                progress: &call.progress,
+                depth: call.depth,
+                room: call.room.as_ref(),
                 origin: call.origin.clone(),
             };
+            let rung = outer.call((integration, operation), params, call.idempotency_key.clone())?;
+            let name = Arc::clone(&rung.operation.full_name);
             // A call within a call: boxed, since a future cannot contain itself.
             let ended = Box::pin(handle(rung)).await;
             call.progress.switch(CallPhase::Fallback, call.services.now());
@@ -121,9 +118,14 @@ async fn try_rung(call: &mut Call, rung: &Rung, cause: Cause) -> Option<(&'stati
     }
 }
 
-/// Placeholders in the texts of `params` take the call's own parameters; one that is absent is left out.
+/// Placeholders in the texts of `params`, however deep, take the call's own parameters; a text with one that is absent is
+/// left out of the table or list that it stands in.
 pub(super) fn fill(template: &Map<String, Value>, own: &Map<String, Value>) -> Map<String, Value> {
-    let fill_one = |value: &Value| match value {
+    template.iter().filter_map(|(name, value)| Some((name.clone(), filled(value, own)?))).collect()
+}
+
+fn filled(value: &Value, own: &Map<String, Value>) -> Option<Value> {
+    match value {
         Value::String(text) => {
             let Ok(template) = TextTemplate::parse(text) else { return Some(value.clone()) };
             match template.as_parameter() {
@@ -132,9 +134,10 @@ pub(super) fn fill(template: &Map<String, Value>, own: &Map<String, Value>) -> M
                 None => template.render(own).map(Value::from),
             }
         }
-        other => Some(other.clone()),
-    };
-    template.iter().filter_map(|(name, value)| Some((name.clone(), fill_one(value)?))).collect()
+        Value::Array(items) => Some(items.iter().filter_map(|item| filled(item, own)).collect()),
+        Value::Object(members) => Some(Value::Object(fill(members, own))),
+        Value::Null | Value::Bool(_) | Value::Number(_) => Some(value.clone()),
+    }
 }
 
 /// No rung answered: a declared mapping, else the error mappers, else the provider's own answer, else
@@ -210,4 +213,27 @@ async fn ask_mappers(call: &Call, failure: &Failure) -> Option<Problem> {
         }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn placeholders_are_filled_however_deep_and_what_is_absent_is_left_out() {
+        let object = |value: Value| value.as_object().cloned().unwrap();
+        let template = object(json!({
+            "city": "{city}, DE", "n": "{n}", "gone": "{absent}", "brace": "{{city}}", "fixed": [1, true, null],
+            "where": { "near": { "city": "{city}", "gone": "x{absent}", "limit": "{n}" }, "brace": "{{" },
+            "list": ["{n}", "{absent}", ["{city}"], { "of": "{n} of {city}" }],
+        }));
+        let filled = fill(&template, &object(json!({ "city": "Bonn", "n": 7 })));
+        let want = json!({
+            "city": "Bonn, DE", "n": 7, "brace": "{city}", "fixed": [1, true, null],
+            "where": { "near": { "city": "Bonn", "limit": 7 }, "brace": "{" },
+            "list": [7, ["Bonn"], { "of": "7 of Bonn" }],
+        });
+        assert_eq!(Value::Object(filled), want);
+    }
 }

@@ -10,9 +10,11 @@
 mod body;
 mod outcome;
 
+pub use body::Room;
+
 use super::{
     Call, Ended, Failure, Generation, LiveOperation, Origin, Reply,
-    call::{Fetch, Input},
+    call::{Fetch, Input, Outer},
     fallback::{DEPTH_MAX, fill},
     handle,
     request::bug,
@@ -22,7 +24,6 @@ use crate::{
     model::{CallPhase, Cause, Code, Payload, Problem, Source, TimeoutKind},
 };
 use bascule_cache::KeyBuilder;
-use body::Room;
 use http::{
     HeaderMap, HeaderValue, StatusCode,
     header::{CACHE_CONTROL, CONTENT_TYPE},
@@ -35,7 +36,8 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-/// What the branches' bodies may weigh in all, in octets: they are held until the last branch has ended.
+/// What the branches' bodies may weigh in all, those of nested fan-outs included, in octets: they are held until the last
+/// branch has ended.
 const BODIES_MAX: u64 = 10 * 1024 * 1024;
 
 /// A branch ends by itself at the deadline, and may still answer from a rung that takes no time. What has not ended this
@@ -101,10 +103,11 @@ fn says(operation: &LiveOperation, headers: &HeaderMap, word: &str) -> bool {
 
 /// Calls every branch and makes one answer of theirs. Dropping the future ends all of them.
 pub(super) async fn run(fetch: &Fetch, branches: &[Branch]) -> Result<Reply, Box<Failure>> {
-    let calls = calls(fetch, branches)?;
+    let room = fetch.room.clone().unwrap_or_else(|| Room::new(BODIES_MAX));
+    let calls = calls(fetch, branches, &room)?;
     let names: Vec<Arc<str>> = calls.iter().map(|call| Arc::clone(&call.operation.full_name)).collect();
     let overlap = fetch.progress.overlap(CallPhase::FanOut, fetch.services.now());
-    let ends = collect(fetch, calls).await;
+    let ends = collect(fetch, calls, &room).await;
     overlap.end(CallPhase::Attempt, fetch.services.now());
     let mut succeeded = Vec::new();
     let mut missed = Vec::new();
@@ -133,32 +136,26 @@ pub(super) async fn run(fetch: &Fetch, branches: &[Branch]) -> Result<Reply, Box
 }
 
 /// The branches as calls within this one: they share its span, its counters, its deadline and what it may bypass.
-fn calls(fetch: &Fetch, branches: &[Branch]) -> Result<Vec<Call>, Box<Failure>> {
+fn calls(fetch: &Fetch, branches: &[Branch], room: &Arc<Room>) -> Result<Vec<Call>, Box<Failure>> {
     let Input::Declared { params, .. } = &fetch.input else { return Err(bug("a fan-out is called by name")) };
     if fetch.depth >= DEPTH_MAX {
         return Err(bug("a fan-out is nested too deep"));
     }
     let call = |(index, branch): (usize, &Branch)| {
-        let integration = fetch.generation.integrations.get(&branch.integration);
-        let operation = integration.and_then(|found| found.operations.get(&branch.operation));
-        let (Some(integration), Some(operation)) = (integration, operation) else {
-            return Err(bug("a fan-out has a branch that does not exist"));
-        };
-        Ok(Call {
-            services: Arc::clone(&fetch.services),
-            generation: Arc::clone(&fetch.generation),
-            integration: Arc::clone(integration),
-            operation: Arc::clone(operation),
-            input: Input::Declared { params: given(branch, params), texts: false, body: None },
-            forwarded: HeaderMap::new(),
-            idempotency_key: fetch.idempotency_key.as_ref().and_then(|key| numbered(key, index)),
+        let outer = Outer {
+            services: &fetch.services,
+            generation: &fetch.generation,
             cap: fetch.deadline,
             skip: fetch.skip,
             priority: fetch.priority,
-            progress: Arc::clone(&fetch.progress),
-            depth: fetch.depth + 1,
+            progress: &fetch.progress,
+            depth: fetch.depth,
+            room: Some(room),
             origin: Origin::FanOut,
-        })
+        };
+        let key = fetch.idempotency_key.as_ref().and_then(|key| numbered(key, index));
+        let call = outer.call((&branch.integration, &branch.operation), given(branch, params), key);
+        call.ok_or_else(|| bug("a fan-out has a branch that does not exist"))
     };
     branches.iter().enumerate().map(call).collect()
 }
@@ -176,12 +173,11 @@ fn numbered(key: &HeaderValue, index: usize) -> Option<HeaderValue> {
 }
 
 /// Runs the calls side by side until the last has ended, or the time is over. In declared order.
-async fn collect(fetch: &Fetch, calls: Vec<Call>) -> Vec<End> {
-    let room = Arc::new(Room::new(BODIES_MAX));
+async fn collect(fetch: &Fetch, calls: Vec<Call>, room: &Arc<Room>) -> Vec<End> {
     let mut ends: Vec<Option<End>> = calls.iter().map(|_| None).collect();
     let mut running = JoinSet::new();
     for (index, call) in calls.into_iter().enumerate() {
-        let room = Arc::clone(&room);
+        let room = Arc::clone(room);
         running.spawn(async move { (index, branch(call, &room).await) });
     }
     let cut = fetch.deadline.instant().map(|at| Instant::from_std(at + GRACE));
@@ -216,7 +212,7 @@ async fn collect(fetch: &Fetch, calls: Vec<Call>) -> Vec<End> {
     ends.into_iter().map(|end| end.unwrap_or_else(|| Err(lost()))).collect()
 }
 
-async fn branch(call: Call, room: &Room) -> End {
+async fn branch(call: Call, room: &Arc<Room>) -> End {
     let (operation, deadline) = (Arc::clone(&call.operation), call.cap);
     let ended = whole_call(call).await;
     match ended.result {

@@ -22,28 +22,48 @@ pub enum Held {
 ///
 /// # Errors
 /// [`BodyError`] when the body breaks off.
-pub async fn hold(mut body: StreamBody, limit: u64) -> Result<Held, BodyError> {
+pub async fn hold(body: StreamBody, limit: u64) -> Result<Held, BodyError> {
+    let mut left = limit;
+    let fits = |octets| match left.checked_sub(octets) {
+        Some(rest) => {
+            left = rest;
+            true
+        }
+        None => false,
+    };
+    hold_while(body, limit, fits).await
+}
+
+/// Reads a body to its end, as long as `fits` has room for the octets of each piece. At most `limit` octets may be there
+/// to begin with.
+///
+/// # Errors
+/// [`BodyError`] when the body breaks off.
+pub(super) async fn hold_while(
+    mut body: StreamBody,
+    limit: u64,
+    mut fits: impl FnMut(u64) -> bool,
+) -> Result<Held, BodyError> {
     if body.size_hint().lower() > limit {
         return Ok(Held::Larger(body));
     }
     let mut frames = VecDeque::new();
-    let mut total: u64 = 0;
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame?.into_data() else { continue };
-        total = total.saturating_add(data.len() as u64);
+        let octets = data.len() as u64;
         frames.push_back(data);
-        if total > limit {
+        if !fits(octets) {
             return Ok(Held::Larger(Resumed { frames, rest: body }.boxed()));
         }
     }
-    Ok(Held::Whole(join(frames, total)))
+    Ok(Held::Whole(join(frames)))
 }
 
-fn join(mut frames: VecDeque<Bytes>, total: u64) -> Bytes {
+fn join(mut frames: VecDeque<Bytes>) -> Bytes {
     if frames.len() <= 1 {
         return frames.pop_front().unwrap_or_default();
     }
-    let mut whole = BytesMut::with_capacity(usize::try_from(total).unwrap_or(0));
+    let mut whole = BytesMut::with_capacity(frames.iter().map(Bytes::len).sum());
     for frame in frames {
         whole.extend_from_slice(&frame);
     }

@@ -4,7 +4,7 @@
 //! Built by `app` from a configuration; a reload builds new ones and hands over the state of
 //! integrations that did not change.
 
-use super::{Failure, Landing, Phases, Queue, Reply, SharedBreaker};
+use super::{Failure, Landing, Phases, Queue, QuotaNumbers, Reply, SharedBreaker};
 use crate::{
     config::{
         self, CacheRule, Config, ErrorMapping, FallbackCauses, HeaderSetting, Idempotency, RetrySettings,
@@ -82,6 +82,8 @@ pub struct LiveIntegration {
     pub breaker: Arc<Breaker>,
     /// Its request budget, and what the provider says about it.
     pub limiter: Arc<RateLimiter>,
+    /// Which of the provider's quotas is which in the journal.
+    pub quota_numbers: Arc<QuotaNumbers>,
     /// Calls at a time.
     pub bulkhead: Arc<Bulkhead>,
     /// How many retries it may make.
@@ -94,8 +96,8 @@ pub struct LiveIntegration {
     pub last_error: Arc<Mutex<Option<String>>>,
     /// Makes exchanges.
     pub client: Client,
-    /// Where calls go by default.
-    pub endpoint: Endpoint,
+    /// Where calls go by default; none where all operations are fan-outs.
+    pub endpoint: Option<Endpoint>,
     /// `[endpoints.NAME]`.
     pub endpoints: BTreeMap<String, Endpoint>,
     /// The OAuth 2 token, when `auth.type = "oauth2"`.

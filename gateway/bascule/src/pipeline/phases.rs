@@ -7,7 +7,7 @@ use super::{
 };
 use crate::model::{CallPhase, Code, Problem};
 use bascule_plugin_host::{
-    CallContext, Fault, FaultKind, Header, Phase, PluginError, RequestHead, ResponseHead,
+    CallContext, Fault, FaultKind, Header, Phase, PluginError, RequestHead, ResponseHead, Tokens,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use std::{
@@ -54,6 +54,8 @@ pub(super) fn context(fetch: &Fetch, attempt: u32, key: Option<&HeaderValue>) ->
         idempotency_key: key.and_then(|key| key.to_str().ok()).map(Into::into),
         parameters: parameters(&fetch.input),
         now: SystemTime::now(),
+        tokens: Tokens::default(),
+        side: None,
     }
 }
 
@@ -69,6 +71,8 @@ pub(super) fn call_context(call: &Call) -> CallContext {
         idempotency_key: call.idempotency_key.as_ref().and_then(|key| key.to_str().ok()).map(Into::into),
         parameters: parameters(&call.input),
         now: SystemTime::now(),
+        tokens: Tokens::default(),
+        side: None,
     }
 }
 

@@ -169,7 +169,7 @@ impl Progress {
     }
 
     /// Takes down what an attempt came to.
-    pub(super) fn judged(&self, noted: Noted, judged: &Judged) {
+    pub(super) fn judged(&self, noted: Noted, judged: &Judged<'_>) {
         let account = self.account();
         if self.attached() {
             let elapsed = u64::try_from(judged.elapsed.as_nanos()).unwrap_or(u64::MAX);

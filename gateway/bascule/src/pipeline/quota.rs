@@ -12,7 +12,10 @@
 //! Nothing here is clamped or judged; points in time are `when`'s.
 
 mod ietf;
+mod numbers;
 mod when;
+
+pub use numbers::QuotaNumbers;
 
 use http::{HeaderMap, HeaderName, header::RETRY_AFTER};
 use std::time::{Duration, SystemTime};
@@ -54,11 +57,6 @@ impl Quotas {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Report> {
         self.0.iter()
-    }
-
-    /// The one with least left.
-    pub(super) fn tightest(&self) -> Option<&Report> {
-        self.0.iter().min_by_key(|report| report.remaining)
     }
 
     /// Whether one of them is used up.

@@ -76,7 +76,7 @@ impl From<InputBody> for OutboundBody {
 /// What the declared operation, or the proxied request, yields without a plugin. The caller's body
 /// moves into it.
 pub(super) fn draft(fetch: &mut Fetch) -> Result<Outbound, Box<Failure>> {
-    let integration = &fetch.integration;
+    let endpoint = || fetch.integration.endpoint.clone().ok_or_else(|| bug("a call without a base URL"));
     let mut headers = HeaderMap::new();
     match (&mut fetch.input, &fetch.operation.declared) {
         (Input::Proxy(request), _) => {
@@ -85,7 +85,7 @@ pub(super) fn draft(fetch: &mut Fetch) -> Result<Outbound, Box<Failure>> {
             let body = std::mem::replace(&mut request.body, InputBody::empty());
             Ok(Outbound {
                 method: request.method.clone(),
-                endpoint: integration.endpoint.clone(),
+                endpoint: endpoint()?,
                 path: std::mem::take(&mut request.path),
                 query: request.query.take(),
                 secret_query: None,
@@ -106,7 +106,7 @@ pub(super) fn draft(fetch: &mut Fetch) -> Result<Outbound, Box<Failure>> {
             let path = declared.path.render(params).map_err(|_| bug("a validated path did not render"))?;
             Ok(Outbound {
                 method: declared.method.clone(),
-                endpoint: integration.endpoint.clone(),
+                endpoint: endpoint()?,
                 path,
                 query: query(declared, params, false),
                 secret_query: query(declared, params, true),

@@ -74,6 +74,8 @@ struct Common {
 struct Own {
     circuit: Option<Arc<Circuit>>,
     limiter: Option<(Arc<RateLimiter>, Duration)>,
+    /// What its hedges go by.
+    times: Arc<HealthStats>,
     usage: Option<Rc<RefCell<Usage>>>,
 }
 
@@ -147,7 +149,7 @@ impl Mechanisms {
             add(operation.name.as_str(), subject);
         }
         if settings.proxy {
-            let own = Own { circuit: None, limiter: None, usage: None };
+            let own = Own { circuit: None, limiter: None, times: Arc::default(), usage: None };
             let policies = Policies {
                 timeouts: &settings.timeouts,
                 retry: &settings.retry,
@@ -169,6 +171,7 @@ impl Mechanisms {
                 .map(|config| self.circuit(full_name, operation.shared_breaker.as_ref(), config)),
             usage: limiter.as_ref().and_then(|(limiter, _)| usage(full_name, limit, limiter)),
             limiter,
+            times: Arc::default(),
         }
     }
 
@@ -203,6 +206,7 @@ fn subject(
             .shared_budget(Arc::clone(&common.budget))
             .shared_times(Arc::clone(&common.times))
             .quota_reset_max(mechanisms::quota_reset_max(settings.rate_limit.as_ref()))
+            .hedge_times(Arc::clone(&own.times))
             .retry(retry.policy.clone())
             .timeout(timeouts.whole);
         if let Some(limit) = timeouts.attempt {
@@ -261,19 +265,19 @@ impl Subject {
             sent: sent || answer.status.is_some(),
             listed: in_list || otherwise,
             timed_out,
-            quota_spent: answer.quota.is_some_and(|quota| quota.remaining == 0),
+            quota_spent: answer.quotas.iter().any(|quota| quota.remaining == 0),
         }
     }
 
-    /// Tells the integration's limiter what an answer says about the quota. What it says by its outcome is the guard's.
+    /// Tells the integration's limiter what an answer says about the quotas. What it says by its outcome is the guard's.
     pub(super) fn learn(&self, answer: &Answer, now: Instant) {
-        let Some(quota) = answer.quota else { return };
-        if let Some(reset) = quota.reset {
+        for quota in &answer.quotas {
+            let Some(reset) = quota.reset.or(quota.window) else { continue };
             let report = QuotaReport {
-                name: "",
+                name: &quota.number.to_string(),
                 remaining: quota.remaining,
                 limit: quota.limit,
-                window: None,
+                window: quota.window,
                 reset: now + reset.min(self.quota_reset_max),
                 cost: self.cost.get().into(),
             };

@@ -65,7 +65,7 @@ impl Provider {
             took,
             outcome: Outcome::Success,
             status: Some(200),
-            quota: None,
+            quotas: Box::default(),
             timed_out: false,
             to_the_end: false,
             sent: true,

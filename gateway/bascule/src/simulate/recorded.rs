@@ -1,6 +1,6 @@
 //! A journalled call as the replay needs it: smaller than its line, and with its words understood.
 
-use crate::telemetry::journal::{AttemptRecord, CallRecord, REFUSALS};
+use crate::telemetry::journal::{AttemptRecord, CallRecord, QUOTAS_MAX, QuotaRecord, REFUSALS};
 use bascule_resilience::{Outcome, Priority};
 use std::{rc::Rc, time::Duration};
 
@@ -72,7 +72,7 @@ pub(super) struct Answer {
     pub(super) took: Duration,
     pub(super) outcome: Outcome,
     pub(super) status: Option<u16>,
-    pub(super) quota: Option<Quota>,
+    pub(super) quotas: Box<[Quota]>,
     pub(super) timed_out: bool,
     /// Whether it was the operation's `timeout` that ended it: it would have gone on.
     pub(super) to_the_end: bool,
@@ -80,13 +80,28 @@ pub(super) struct Answer {
     pub(super) hedge: bool,
 }
 
-/// What an answer said about the provider's quota.
+/// What an answer said about one of the provider's quotas.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Quota {
+    /// Which of them.
+    pub(super) number: u8,
     pub(super) remaining: u64,
     pub(super) limit: Option<u64>,
+    pub(super) window: Option<Duration>,
     /// From the answer on.
     pub(super) reset: Option<Duration>,
+}
+
+impl From<&QuotaRecord> for Quota {
+    fn from(record: &QuotaRecord) -> Self {
+        Self {
+            number: record.number,
+            remaining: record.remaining,
+            limit: record.limit,
+            window: record.window_ms.map(Duration::from_millis),
+            reset: record.reset_ms.map(Duration::from_millis),
+        }
+    }
 }
 
 impl Fate {
@@ -142,11 +157,7 @@ impl Answer {
             took,
             outcome,
             status: record.status,
-            quota: record.quota.map(|quota| Quota {
-                remaining: quota.remaining,
-                limit: quota.limit,
-                reset: quota.reset_ms.map(Duration::from_millis),
-            }),
+            quotas: record.quotas.iter().take(QUOTAS_MAX).map(Quota::from).collect(),
             timed_out: record.timed_out,
             to_the_end: record.timed_out && at.saturating_add(took) >= timeout,
             sent: record.sent,

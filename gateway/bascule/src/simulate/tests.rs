@@ -7,7 +7,7 @@ use super::{
     recorded::{Fate, Way},
     usage::Usage,
 };
-use crate::telemetry::journal::{AttemptRecord, CallRecord, QuotaRecord};
+use crate::telemetry::journal::{AttemptRecord, CallRecord, QUOTAS_MAX, QuotaRecord};
 use bascule_resilience::{Outcome, RateWindow};
 use std::{fmt::Write, fs, num::NonZeroU32, time::Duration};
 
@@ -165,7 +165,9 @@ fn what_became_of_a_call_is_read_from_its_record() {
 fn attempts_for_others_are_known_of_those_and_calls_are_put_in_order() {
     let mut rung = attempt(5.0, 7.0, "success");
     rung.of = Some("spare.get".into());
-    rung.quota = Some(QuotaRecord { remaining: 3, limit: Some(9), reset_ms: Some(60) });
+    let quota =
+        QuotaRecord { number: 0, remaining: 3, limit: Some(9), window_ms: Some(100), reset_ms: Some(60) };
+    rung.quotas = (0..9).map(|number| QuotaRecord { number, ..quota }).collect();
     let journal = journal(&[
         call(2, "get", "upstream-5xx", vec![attempt(0.0, 1.0, "transient"), rung]),
         call(1, "get", "success", vec![attempt(0.0, 1.0, "success")]),
@@ -174,7 +176,9 @@ fn attempts_for_others_are_known_of_those_and_calls_are_put_in_order() {
     assert_eq!(journal.calls[1].answers.len(), 1, "a rung's attempt is not the call's own");
     let (place, answers) = journal.answers.last_key_value().unwrap();
     assert_eq!((place.integration.as_str(), answers[0].0), ("spare", nanos(2000, 5 * MS)));
-    assert_eq!(answers[0].1.quota.unwrap().limit, Some(9));
+    let quotas = &answers[0].1.quotas;
+    assert_eq!((quotas[1].number, quotas[1].limit, quotas[1].window), (1, Some(9), Some(100 * MS)));
+    assert_eq!(quotas.len(), QUOTAS_MAX);
 }
 
 #[test]

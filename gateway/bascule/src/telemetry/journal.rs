@@ -32,11 +32,11 @@ use writer::Writer;
 
 pub use reader::{Journalled, Reader, Unreadable, Why, read};
 pub use record::{
-    ATTEMPTS_MAX, AttemptRecord, CallRecord, QuotaRecord, REFUSALS, VERSION, millis, unix_millis,
+    ATTEMPTS_MAX, AttemptRecord, CallRecord, QUOTAS_MAX, QuotaRecord, REFUSALS, VERSION, millis, unix_millis,
     whole_millis,
 };
 
-/// Most records waiting to be written: some hundred octets each, 3 KiB at most.
+/// Most records waiting to be written: some hundred octets each, 7 KiB at most.
 const QUEUE_MAX: usize = 4096;
 
 /// Longest line that is read, in octets. What is written stays far below it.

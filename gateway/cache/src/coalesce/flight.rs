@@ -40,10 +40,12 @@ pub(super) enum Seat {
     Waiter,
 }
 
-/// What the task tells everybody. That it ended without a word is the closed channel.
+/// What the task tells everybody.
 pub(super) enum Arrival<T> {
     Shared(Arc<T>),
     NotShared,
+    /// It ended without a word.
+    Failed,
 }
 
 /// Where the task leaves a private answer for the leader. Its address is the flight's identity: the same key may
@@ -69,6 +71,12 @@ impl<T, P> Flight<T, P> {
     /// Waits for the end of the fetch, without a limit of its own. Cancel-safe: dropping it leaves the flight, and
     /// the fetch goes on if anybody else waits.
     pub async fn land(mut self) -> Landed<T, P> {
+        self.arrive().await
+    }
+
+    /// [`land`](Self::land) without leaving: for an answer that was told before its end, and whose fetch is to go on.
+    /// Cancel-safe. To be called once: a private answer is given away by the first call.
+    pub async fn arrive(&mut self) -> Landed<T, P> {
         let arrival = match self.arrival.wait_for(Option::is_some).await {
             Ok(arrival) => arrival.clone(),
             Err(_) => None,
@@ -79,7 +87,7 @@ impl<T, P> Flight<T, P> {
                 Some(answer) => Landed::Private(answer),
                 None => Landed::NotShared,
             },
-            None => Landed::Failed,
+            Some(Arrival::Failed) | None => Landed::Failed,
         }
     }
 
@@ -114,6 +122,7 @@ impl<T> Clone for Arrival<T> {
         match self {
             Self::Shared(answer) => Self::Shared(Arc::clone(answer)),
             Self::NotShared => Self::NotShared,
+            Self::Failed => Self::Failed,
         }
     }
 }

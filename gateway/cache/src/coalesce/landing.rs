@@ -11,12 +11,34 @@ use super::{
 };
 use crate::{key::Key, sync::watch};
 
+/// Tells the answer of a fetch to all who wait, and to all who come, before the fetch has ended.
+pub struct Herald<T>(Arc<watch::Sender<Option<Arrival<T>>>>);
+
+impl<T> Herald<T> {
+    /// Tells it. What the fetch comes back with in the end is dropped then, and if it never does, nobody is told: the
+    /// answer itself must make its incompleteness known, as a [`SharedBody`](crate::SharedBody) does.
+    pub fn announce(self, answer: Arc<T>) {
+        tell(&self.0, Arrival::Shared(answer));
+    }
+}
+
+/// Only the first word counts.
+fn tell<T>(sender: &watch::Sender<Option<Arrival<T>>>, arrival: Arrival<T>) {
+    sender.send_if_modified(|told| {
+        let first = told.is_none();
+        if first {
+            *told = Some(arrival);
+        }
+        first
+    });
+}
+
 pub(super) struct Landing<T, P> {
     /// Weak, so that a refresh does not keep alive what would abort it.
     coalescer: Weak<Coalescer<T, P>>,
     key: Key,
     handover: Arc<Handover<P>>,
-    sender: watch::Sender<Option<Arrival<T>>>,
+    sender: Arc<watch::Sender<Option<Arrival<T>>>>,
 }
 
 impl<T, P> Landing<T, P> {
@@ -26,7 +48,11 @@ impl<T, P> Landing<T, P> {
         handover: Arc<Handover<P>>,
         sender: watch::Sender<Option<Arrival<T>>>,
     ) -> Self {
-        Self { coalescer: Arc::downgrade(coalescer), key, handover, sender }
+        Self { coalescer: Arc::downgrade(coalescer), key, handover, sender: Arc::new(sender) }
+    }
+
+    pub(super) fn herald(&self) -> Herald<T> {
+        Herald(Arc::clone(&self.sender))
     }
 
     pub(super) fn identity(&self) -> (Key, Arc<Handover<P>>) {
@@ -40,11 +66,13 @@ impl<T, P> Landing<T, P> {
         match fetched {
             Fetched::Shared(answer) => {
                 coalescer.retire(&self.key, &self.handover);
-                self.sender.send_replace(Some(Arrival::Shared(answer)));
+                tell(&self.sender, Arrival::Shared(answer));
             }
+            // What is known to all cannot be for one.
+            Fetched::Private(_) if self.sender.borrow().is_some() => {}
             Fetched::Private(answer) => {
                 let unclaimed = coalescer.retire_private(&self.key, &self.handover, answer);
-                self.sender.send_replace(Some(Arrival::NotShared));
+                tell(&self.sender, Arrival::NotShared);
                 drop(unclaimed);
             }
         }
@@ -52,10 +80,12 @@ impl<T, P> Landing<T, P> {
 }
 
 impl<T, P> Drop for Landing<T, P> {
-    /// Runs before the sender is dropped, which is what wakes those who wait. After `publish` it finds nothing.
+    /// After `publish` it finds nothing to do.
     fn drop(&mut self) {
         if let Some(coalescer) = self.coalescer.upgrade() {
             coalescer.retire(&self.key, &self.handover);
         }
+        // A herald that somebody kept must not keep the others waiting.
+        tell(&self.sender, Arrival::Failed);
     }
 }

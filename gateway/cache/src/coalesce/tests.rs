@@ -367,3 +367,73 @@ async fn dropping_the_coalescer_aborts_its_refreshes() {
     drop(flights);
     answer.closed().await;
 }
+
+#[tokio::test]
+async fn an_answer_that_is_told_early_reaches_those_who_wait_and_those_who_come_later() {
+    let flights = Answers::new(1024);
+    let (end, ended) = oneshot::channel::<()>();
+    let (told, telling) = oneshot::channel::<()>();
+    let leader = flights.join_heralded(key("a"), Instant::now(), |herald| async move {
+        telling.await.unwrap();
+        herald.announce(Arc::new("head"));
+        ended.await.unwrap();
+        shared("ignored")
+    });
+    let mut leader = leader.unwrap();
+    let waiter = wait_on(&flights, "a");
+    told.send(()).unwrap();
+    check_shared(waiter.land().await, "head");
+    check_shared(leader.arrive().await, "head");
+    // The key is still in flight: who comes now boards it, and has the answer at once.
+    let mut late = wait_on(&flights, "a");
+    check_shared(late.arrive().await, "head");
+    drop(leader);
+    assert_eq!(flights.in_flight(), 1);
+    end.send(()).unwrap();
+    flights.idle().await;
+    check_shared(late.land().await, "head");
+}
+
+#[tokio::test]
+async fn a_fetch_goes_on_behind_its_early_answer_until_the_last_one_leaves() {
+    let flights = Answers::new(1024);
+    let (alive, dropped) = oneshot::channel::<()>();
+    let fetch = |herald: Herald<&'static str>| async move {
+        let _alive = alive;
+        herald.announce(Arc::new("head"));
+        pending::<()>().await;
+        shared("never")
+    };
+    let mut leader = flights.join_heralded(key("a"), Instant::now(), fetch).unwrap();
+    check_shared(leader.arrive().await, "head");
+    assert_eq!(flights.in_flight(), 1);
+    drop(leader);
+    assert_eq!(flights.in_flight(), 0);
+    assert!(dropped.await.is_err(), "the fetch was not stopped");
+}
+
+#[tokio::test]
+async fn a_private_end_after_an_early_answer_changes_nothing() {
+    let flights = Answers::new(1024);
+    let leader = flights.join_heralded(key("a"), Instant::now(), |herald| async move {
+        herald.announce(Arc::new("head"));
+        Fetched::Private("mine")
+    });
+    check_shared(leader.unwrap().land().await, "head");
+    flights.idle().await;
+    // No mark either.
+    let again = flights.join(key("a"), Instant::now(), || async { shared("again") }).unwrap();
+    check_shared(again.land().await, "again");
+}
+
+#[tokio::test]
+async fn a_herald_that_is_kept_by_somebody_does_not_keep_the_others_waiting() {
+    let flights = Answers::new(1024);
+    let (keep, kept) = oneshot::channel();
+    let leader = flights.join_heralded(key("a"), Instant::now(), |herald| async move {
+        assert!(keep.send(herald).is_ok());
+        std::panic::resume_unwind(Box::new("on purpose"));
+    });
+    assert!(matches!(leader.unwrap().land().await, Landed::Failed));
+    kept.await.unwrap().announce(Arc::new("too late"));
+}

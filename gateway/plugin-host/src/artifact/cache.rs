@@ -3,7 +3,7 @@
 //! Compilation takes milliseconds to seconds, mapping a compiled file 60 µs, and all engines share the
 //! mapped pages; so code always goes through a file, in a private folder that lives as long as the host
 //! when none is configured. A file that is missing, torn or of another engine is compiled anew, never
-//! an error. Nothing is evicted here: an upgrade leaves files behind that a person may delete.
+//! an error, and said when it was there. Nothing is evicted here: an upgrade leaves files behind that a person may delete.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::hash::{Hash, Hasher};
@@ -15,7 +15,8 @@ use aws_lc_rs::digest::{Context, SHA256};
 use tempfile::{NamedTempFile, TempDir};
 use wasmtime::Engine;
 
-use super::trusted::CheckedCode;
+use super::compile::Compiler;
+use super::trusted::{self, CheckedCode};
 use super::{Artifact, hex};
 use crate::crypto::hash::sha256;
 use crate::error::{HostError, LoadError};
@@ -29,8 +30,18 @@ const OTHERS_WRITE: u32 = 0o022;
 /// The folder of compiled code.
 pub(crate) struct CodeCache {
     dir: PathBuf,
+    compiler: Compiler,
     /// Removes the folder with the host when nobody asked to keep it.
     _own: Option<TempDir>,
+}
+
+/// What is there of one plugin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Intact,
+    Nothing,
+    /// Torn, changed, without its digest, or of another engine.
+    Broken,
 }
 
 /// The two files of one plugin for one kind of engine.
@@ -44,7 +55,7 @@ impl CodeCache {
     /// # Errors
     /// [`HostError::CacheDir`] when the folder cannot be made, belongs to somebody else, or cannot be
     /// made private.
-    pub(crate) fn open(dir: Option<PathBuf>) -> Result<Self, HostError> {
+    pub(crate) fn open(dir: Option<PathBuf>, compiler: Compiler) -> Result<Self, HostError> {
         let failed = |path: &Path| {
             let path = path.to_owned();
             move |source| HostError::CacheDir { path, source }
@@ -52,13 +63,13 @@ impl CodeCache {
         match dir {
             Some(dir) => {
                 make_private(&dir).map_err(failed(&dir))?;
-                Ok(Self { dir, _own: None })
+                Ok(Self { dir, compiler, _own: None })
             }
             None => {
                 let own = tempfile::Builder::new().prefix("bascule-code-").tempdir();
                 let own = own.map_err(failed(&std::env::temp_dir()))?;
                 make_private(own.path()).map_err(failed(own.path()))?;
-                Ok(Self { dir: own.path().to_owned(), _own: Some(own) })
+                Ok(Self { dir: own.path().to_owned(), compiler, _own: Some(own) })
             }
         }
     }
@@ -66,14 +77,16 @@ impl CodeCache {
     /// The compiled code of that artifact, compiled now unless an intact file is there.
     ///
     /// # Errors
-    /// [`LoadError::Compile`] when the engine refuses the component, [`LoadError::Store`] when the
-    /// result cannot be written.
+    /// As [`Compiler::compile`], and [`LoadError::Store`] when the result cannot be written.
     pub(crate) fn code(&self, engine: &Engine, artifact: &Artifact<'_>) -> Result<CodeFile, LoadError> {
         let file = self.file(engine, artifact);
-        if !file.is_intact() {
-            let code = engine
-                .precompile_component(&artifact.component)
-                .map_err(|error| LoadError::Compile { source: error.into() })?;
+        let found = file.found(engine);
+        if found != Found::Intact {
+            if found == Found::Broken {
+                let path = file.code.display();
+                tracing::warn!(%path, "compiled code is not what was written there and is compiled anew");
+            }
+            let code = self.compiler.compile(engine, &artifact.component)?;
             file.write(&self.dir, &code).map_err(LoadError::Store)?;
         }
         Ok(file)
@@ -97,10 +110,15 @@ impl CodeFile {
         CheckedCode { path: &self.code }
     }
 
-    fn is_intact(&self) -> bool {
-        let recorded = fs::read_to_string(&self.digest);
-        let code = fs::read(&self.code);
-        matches!((recorded, code), (Ok(recorded), Ok(code)) if recorded == hex(&sha256(&code)))
+    fn found(&self, engine: &Engine) -> Found {
+        match (fs::read_to_string(&self.digest), fs::read(&self.code)) {
+            (Ok(recorded), Ok(code)) if recorded == hex(&sha256(&code)) => {
+                // The engine looks whether it wrote the file itself, in this version and with these settings.
+                if trusted::map(engine, &self.checked()).is_ok() { Found::Intact } else { Found::Broken }
+            }
+            (_, Err(error)) if error.kind() == io::ErrorKind::NotFound => Found::Nothing,
+            _ => Found::Broken,
+        }
     }
 
     /// Writes the code first: a digest without its code, or with older code, is not intact.
@@ -157,7 +175,13 @@ impl Hasher for Sha256Hasher {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    fn open(dir: Option<PathBuf>) -> Result<CodeCache, HostError> {
+        CodeCache::open(dir, Compiler::new(Duration::from_secs(120)))
+    }
 
     fn artifact() -> Artifact<'static> {
         let component = wat::parse_str("(component)").unwrap();
@@ -169,7 +193,7 @@ mod tests {
     #[test]
     fn code_is_compiled_once_and_found_again() {
         let dir = TempDir::new().unwrap();
-        let open = || CodeCache::open(Some(dir.path().join("code"))).unwrap();
+        let open = || open(Some(dir.path().join("code"))).unwrap();
         let (engine, artifact) = (Engine::default(), artifact());
         let first = open().code(&engine, &artifact).unwrap();
         let written = fs::metadata(&first.code).unwrap().ino();
@@ -180,21 +204,36 @@ mod tests {
 
     #[test]
     fn torn_and_foreign_files_are_compiled_anew() {
-        let cache = CodeCache::open(None).unwrap();
+        let cache = open(None).unwrap();
         let (engine, artifact) = (Engine::default(), artifact());
         for broken in [&b"garbage"[..], b""] {
             let file = cache.code(&engine, &artifact).unwrap();
+            assert_eq!(file.found(&engine), Found::Intact);
             fs::write(&file.code, broken).unwrap();
+            assert_eq!(file.found(&engine), Found::Broken);
             let file = cache.code(&engine, &artifact).unwrap();
             super::super::trusted::map(&engine, &file.checked()).unwrap();
             fs::remove_file(&file.digest).unwrap();
-            assert!(!file.is_intact());
+            assert_eq!(file.found(&engine), Found::Broken);
+            fs::remove_file(&file.code).unwrap();
+            assert_eq!(file.found(&engine), Found::Nothing);
         }
     }
 
     #[test]
+    fn code_that_the_engine_did_not_write_is_compiled_anew_even_with_its_digest() {
+        let cache = open(None).unwrap();
+        let (engine, artifact) = (Engine::default(), artifact());
+        let file = cache.code(&engine, &artifact).unwrap();
+        fs::write(&file.code, b"foreign").unwrap();
+        fs::write(&file.digest, hex(&sha256(b"foreign"))).unwrap();
+        let file = cache.code(&engine, &artifact).unwrap();
+        assert_eq!(file.found(&engine), Found::Intact);
+    }
+
+    #[test]
     fn another_engine_setting_has_another_file() {
-        let cache = CodeCache::open(None).unwrap();
+        let cache = open(None).unwrap();
         let artifact = artifact();
         let mut config = wasmtime::Config::new();
         config.epoch_interruption(true);
@@ -208,7 +247,7 @@ mod tests {
     fn a_folder_that_others_could_write_to_is_refused() {
         let outer = TempDir::new().unwrap();
         fs::set_permissions(outer.path(), Permissions::from_mode(0o777)).unwrap();
-        let error = CodeCache::open(Some(outer.path().to_owned())).err().unwrap();
+        let error = open(Some(outer.path().to_owned())).err().unwrap();
         assert!(matches!(error, HostError::CacheDir { .. }));
     }
 
@@ -219,11 +258,11 @@ mod tests {
         let readable = outer.path().join("code");
         fs::create_dir(&readable).unwrap();
         fs::set_permissions(&readable, Permissions::from_mode(0o755)).unwrap();
-        let kept = CodeCache::open(Some(readable.clone())).unwrap();
+        let kept = open(Some(readable.clone())).unwrap();
         assert_eq!(mode(&readable), PRIVATE);
         drop(kept);
         assert!(readable.exists());
-        let own = CodeCache::open(None).unwrap();
+        let own = open(None).unwrap();
         let dir = own.dir.clone();
         assert_eq!(mode(&dir), PRIVATE);
         drop(own);

@@ -1,17 +1,23 @@
 //! `types`: bodies behind handles. Size and digest for everyone, octets only for those who may.
 
+use bytes::Bytes;
 use wasmtime::component::Resource;
 
 use crate::bindings::bascule::plugin::types::{BodyError, FieldValue, Hash, Host, HostBody as HostBodyCalls};
 use crate::body::{HostBody, Provenance};
-use crate::secret::VaultError;
+use crate::secret::insert::InsertError;
 use crate::state::{State, Stop};
 
 impl Host for State {}
 
 impl State {
-    /// Puts a body that the guest made into its table; the octets count as the guest's memory.
-    fn keep(&mut self, data: Vec<u8>, provenance: Provenance) -> wasmtime::Result<Resource<HostBody>> {
+    /// Puts a body that the guest made or fetched into its table; the octets count as its memory.
+    pub(super) fn keep(
+        &mut self,
+        data: impl Into<Bytes>,
+        provenance: Provenance,
+    ) -> wasmtime::Result<Resource<HostBody>> {
+        let data = data.into();
         let size = data.len() as u64;
         if size > self.shared.limits.body {
             return Err(Stop::Misuse("made a body larger than the limit `body`").into());
@@ -60,10 +66,10 @@ impl HostBodyCalls for State {
     }
 
     fn from_parts(&mut self, parts: Vec<FieldValue>) -> wasmtime::Result<Resource<HostBody>> {
-        let (octets, secret) = self.shared.vault.join(&parts).map_err(|error| match error {
-            VaultError::TooManyParts => Stop::Misuse("put too many parts into a body"),
-            VaultError::Unknown { .. } => Stop::Misuse("put a secret that is not granted into a body"),
-            VaultError::TokenSource { .. } => Stop::Misuse("put a token into a body: not in this version"),
+        let (octets, secret) = self.secrets().join(&parts).map_err(|error| match error {
+            InsertError::TooManyParts => Stop::Misuse("put too many parts into a body"),
+            InsertError::Unknown { .. } => Stop::Misuse("put a secret that is not granted into a body"),
+            InsertError::NoToken { .. } => Stop::Misuse("put a token that is not held into a body"),
         })?;
         let provenance = if secret { Provenance::Sealed } else { Provenance::Plugin };
         self.keep(octets.to_vec(), provenance)

@@ -9,8 +9,8 @@ use crate::bindings::bascule::plugin::types::{FieldValue, Hash};
 use crate::body::HostBody;
 use crate::crypto::tree::Root;
 use crate::crypto::{Key, KeyKind, hash};
-use crate::secret::VaultError;
-use crate::state::State;
+use crate::secret::insert::InsertError;
+use crate::state::{State, Stop};
 
 /// What a call gives: an answer for the guest inside, the end of the guest outside.
 type Answer<T> = wasmtime::Result<Result<T, CryptoError>>;
@@ -24,10 +24,10 @@ impl Host for State {
         if !algorithm.hides_its_input() {
             return Ok(Err(CryptoError::Unsupported));
         }
-        Ok(match self.shared.vault.join(&parts) {
+        Ok(match self.secrets().join(&parts) {
             Ok((octets, _secret)) => Ok(hash::digest(algorithm, &octets)),
-            Err(VaultError::Unknown { .. }) => Err(CryptoError::UnknownKey),
-            Err(VaultError::TokenSource { .. } | VaultError::TooManyParts) => Err(CryptoError::Unsupported),
+            Err(InsertError::Unknown { .. } | InsertError::NoToken { .. }) => Err(CryptoError::UnknownKey),
+            Err(InsertError::TooManyParts) => Err(CryptoError::Unsupported),
         })
     }
 
@@ -38,10 +38,14 @@ impl Host for State {
 
 impl HostKey for State {
     fn open(&mut self, name: String, encoding: Encoding, prefix: Vec<u8>) -> Answer<Resource<Key>> {
+        if self.keys_opened >= self.shared.limits.key_opens {
+            return Err(Stop::Misuse("opened more keys than the limit `key_opens`").into());
+        }
+        self.keys_opened += 1;
         let Some(secret) = self.shared.vault.get(&name) else {
             return Ok(Err(CryptoError::UnknownKey));
         };
-        let kind = match self.shared.keys.open(&name, secret.octets(), encoding, &prefix) {
+        let kind = match self.shared.keys.open(&name, secret.expose(), encoding, &prefix) {
             Ok(Root::Symmetric(node)) => KeyKind::Symmetric { node, depth: 0, prefixed: !prefix.is_empty() },
             Ok(Root::Asymmetric(key)) => KeyKind::Asymmetric(key),
             Err(error) => return Ok(Err(error)),
@@ -52,6 +56,18 @@ impl HostKey for State {
 
     fn derive(&mut self, key: Resource<Key>, algorithm: Hash, data: Vec<u8>) -> Answer<Resource<Key>> {
         match self.table.get(&key)?.derive(&self.shared.keys, algorithm, &data) {
+            Ok(derived) => Ok(Ok(self.table.push(derived)?)),
+            Err(error) => Ok(Err(error)),
+        }
+    }
+
+    fn derive_path(
+        &mut self,
+        key: Resource<Key>,
+        algorithm: Hash,
+        steps: Vec<Vec<u8>>,
+    ) -> Answer<Resource<Key>> {
+        match self.table.get(&key)?.derive_path(&self.shared.keys, algorithm, &steps) {
             Ok(derived) => Ok(Ok(self.table.push(derived)?)),
             Err(error) => Ok(Err(error)),
         }

@@ -1,4 +1,4 @@
-//! `log`: lines go to the observer, within the caps of a call.
+//! `log`: lines go to the observer, within the caps of a call and with known secrets blanked out.
 
 use crate::bindings::bascule::plugin::log::{Host, Level};
 use crate::state::State;
@@ -19,6 +19,10 @@ impl Host for State {
         }
         let bytes = fields.iter().fold(message.len(), |sum, (name, value)| sum + name.len() + value.len());
         if self.log.admit(bytes) {
+            let secrets = self.secrets();
+            let message = secrets.redact(message);
+            let tidy = |(name, value)| (name, secrets.redact(value));
+            let fields: Vec<_> = fields.into_iter().map(tidy).collect();
             self.shared.observer.log(&self.shared.name, self.hook.as_str(), level, &message, &fields);
         }
         Ok(())
@@ -26,11 +30,14 @@ impl Host for State {
 }
 
 impl State {
-    /// Says how many lines were dropped, if any were. To be called when the phase is over.
-    pub(crate) fn report_dropped_lines(&mut self) {
-        let dropped = self.log.take_dropped();
-        if dropped > 0 {
-            let message = format!("{dropped} lines dropped");
+    /// Logs what was written to the console, and says how many lines or measurements were dropped, if any were. To be
+    /// called when the phase is over.
+    pub(crate) fn report_dropped(&mut self) {
+        // A log that fails is no reason for a call to fail.
+        let _ = self.log_console();
+        let dropped = [(self.log.take_dropped(), "lines"), (self.measured.take_dropped(), "measurements")];
+        for (dropped, what) in dropped.into_iter().filter(|(dropped, _)| *dropped > 0) {
+            let message = format!("{dropped} {what} dropped");
             self.shared.observer.log(&self.shared.name, self.hook.as_str(), Level::Warn, &message, &[]);
         }
     }

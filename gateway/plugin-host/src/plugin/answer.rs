@@ -5,17 +5,20 @@
 
 mod heads;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use wasmtime::component::Resource;
 
 use crate::bindings::bascule::plugin::types::{self, Fault, Field, FieldValue, Header, RequestHead};
-use crate::bindings::exports::bascule::plugin::{request_mapper, signer};
+use crate::bindings::exports::bascule::plugin::{request_mapper, signer, token_source};
 use crate::body::{HostBody, Provenance};
 use crate::error::PluginError;
-use crate::limits::CARRY_BYTES_MAX;
-use crate::secret::SecretValue;
+use crate::limits::{CARRY_BYTES_MAX, KEY_MATERIAL_BYTES_MAX, Limits, TOKEN_BYTES_MAX};
+use crate::secret::{SecretBytes, SecretValue};
 use crate::state::State;
 use crate::state::log_budget::cut;
+use crate::token::Token;
 
 /// Longest code of a fault: it becomes a label and a member of the problem document.
 const FAULT_CODE_BYTES_MAX: usize = 64;
@@ -90,7 +93,7 @@ pub(super) fn mapping(mapping: request_mapper::Mapping, state: &mut State) -> Re
                     OutgoingBody::Replace(SecretValue { bytes, secret })
                 }
             };
-            let head = heads::request(request.head)?;
+            let head = request_head(request.head, &state.shared.limits)?;
             Ok(Mapping::Send(MappedRequest { head, body, carry: request.carry }))
         }
         request_mapper::Mapping::Answer(answer) => Ok(Mapping::Answer(reply(answer, state)?)),
@@ -111,35 +114,75 @@ pub(super) fn reply(reply: types::Reply, state: &mut State) -> Result<Reply, Plu
             (bytes, _) => Some(bytes),
         },
     };
-    Ok(Reply { status: reply.status, headers: heads::headers(reply.headers)?, body })
+    Ok(Reply { status: reply.status, headers: heads::headers(reply.headers, &state.shared.limits)?, body })
 }
 
-pub(super) fn auth_patch(patch: signer::AuthPatch, state: &mut State) -> Result<AuthPatch, PluginError> {
-    heads::fields_size(&patch.headers)?;
-    heads::fields_size(&patch.query)?;
-    let mut all = AuthPatch::default();
-    for field in patch.headers {
-        let name = heads::signed_name(&field.name)?;
-        let value = resolve(field.value, state)?;
-        heads::value(&name, &value.bytes)?;
-        all.headers.push((name, value));
-    }
+pub(super) fn auth_patch(patch: signer::AuthPatch, state: &State) -> Result<AuthPatch, PluginError> {
+    let limits = &state.shared.limits;
+    heads::fields_size(&patch.query, limits)?;
+    let mut query = Vec::with_capacity(patch.query.len());
     for Field { name, value } in patch.query {
         let value = resolve(value, state)?;
         heads::query_part(name.as_bytes())?;
         heads::query_part(&value.bytes)?;
-        all.query.push((name, value));
+        query.push((name, value));
     }
-    heads::secrets_size(&all.headers)?;
-    heads::secrets_size(&all.query)?;
-    Ok(all)
+    heads::secrets_size(&query, limits)?;
+    Ok(AuthPatch { headers: auth_headers(patch.headers, state)?, query })
+}
+
+/// Headers that may have secrets in them, put in; names are in lower case.
+pub(crate) fn auth_headers(
+    fields: Vec<Field>,
+    state: &State,
+) -> Result<Vec<(String, SecretValue)>, PluginError> {
+    let limits = &state.shared.limits;
+    heads::fields_size(&fields, limits)?;
+    let mut headers = Vec::with_capacity(fields.len());
+    for field in fields {
+        let name = heads::signed_name(&field.name)?;
+        let value = resolve(field.value, state)?;
+        heads::value(&name, &value.bytes)?;
+        headers.push((name, value));
+    }
+    heads::secrets_size(&headers, limits)?;
+    Ok(headers)
+}
+
+/// The head of a request, whoever is to send it.
+pub(crate) fn request_head(head: RequestHead, limits: &Limits) -> Result<RequestHead, PluginError> {
+    heads::request(head, limits)
+}
+
+pub(super) fn key_material(material: Option<Vec<u8>>) -> Result<Option<Vec<u8>>, PluginError> {
+    match &material {
+        Some(octets) if octets.len() > KEY_MATERIAL_BYTES_MAX => {
+            Err(PluginError::bad_answer("more than 4 KiB of cache key"))
+        }
+        _ => Ok(material),
+    }
+}
+
+/// Nothing of the token's text is in the errors.
+pub(super) fn token(token: token_source::Token) -> Result<Token, PluginError> {
+    // First of all into the wrapper that wipes it, whatever is found wrong.
+    let value = SecretBytes::new(token.value);
+    let octets = value.expose();
+    if octets.is_empty() || octets.len() > TOKEN_BYTES_MAX {
+        return Err(PluginError::bad_answer("a token that is empty or longer than 16 KiB"));
+    }
+    if octets.iter().any(u8::is_ascii_control) {
+        return Err(PluginError::bad_answer("a token with control characters"));
+    }
+    let expires_in = token.expires_in_ms.map(|millis| Duration::from_millis(millis.into()));
+    Ok(Token { value, expires_in })
 }
 
 /// The fault within its bounds, with known secrets blanked out.
-pub(super) fn fault(fault: Fault, state: &mut State) -> Fault {
-    let vault = &state.shared.vault;
+pub(super) fn fault(fault: Fault, state: &State) -> Fault {
+    let secrets = state.secrets();
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    let code: String = vault.redact(fault.code).chars().filter(|c| plain(*c)).collect();
+    let code: String = secrets.redact(fault.code).chars().filter(|c| plain(*c)).collect();
     let details = fault
         .details
         .filter(|text| text.len() <= FAULT_DETAILS_BYTES_MAX)
@@ -147,14 +190,14 @@ pub(super) fn fault(fault: Fault, state: &mut State) -> Fault {
     Fault {
         kind: fault.kind,
         code: if code.is_empty() { "unspecified".into() } else { cut(&code, FAULT_CODE_BYTES_MAX).into() },
-        message: cut(&vault.redact(fault.message), FAULT_MESSAGE_BYTES_MAX).into(),
-        details: details.map(|text| vault.redact(text)),
+        message: cut(&secrets.redact(fault.message), FAULT_MESSAGE_BYTES_MAX).into(),
+        details: details.map(|text| secrets.redact(text)),
         retry_after_ms: fault.retry_after_ms,
     }
 }
 
 fn resolve(value: FieldValue, state: &State) -> Result<SecretValue, PluginError> {
-    state.shared.vault.resolve(value).map_err(|error| PluginError::bad_answer(error.to_string()))
+    state.secrets().resolve(value).map_err(|error| PluginError::bad_answer(error.to_string()))
 }
 
 /// Takes a body that the guest hands over out of its table.

@@ -7,24 +7,20 @@
 //! | half-open | one probe | probe succeeds → closed; fails → open; is dropped → next call is the probe |
 //!
 //! Failures are traps and passed limits; a fault that a plugin answers with is an answer. Outcomes of
-//! calls let in before a change of state move nothing. Time is passed in.
+//! calls let in before a change of state move nothing. The numbers are the defaults of [`BreakerLimits`].
+//! Time is passed in.
 
 use std::time::{Duration, Instant};
 
-/// Failures in a row that open it.
-const STREAK_MAX: u32 = 5;
-/// Calls in the window below which the share of failures says nothing.
-const WINDOW_CALLS_MIN: u32 = 20;
+use crate::limits::BreakerLimits;
+
 /// Length of the window over which the share is taken.
 const WINDOW: Duration = Duration::from_secs(10);
-/// First time that it stays open.
-const OPEN_FIRST: Duration = Duration::from_secs(10);
-/// Longest time that it stays open.
-const OPEN_MAX: Duration = Duration::from_secs(300);
 
 /// The state machine of the table above.
 #[derive(Debug)]
 pub(crate) struct Breaker {
+    limits: BreakerLimits,
     state: State,
     /// Counts changes of state; permits of another generation are void.
     generation: u64,
@@ -45,17 +41,16 @@ pub(crate) struct Permit {
     generation: u64,
 }
 
-impl Default for Breaker {
-    fn default() -> Self {
-        Self { state: closed(), generation: 0, open_for: OPEN_FIRST }
-    }
-}
-
 fn closed() -> State {
     State::Closed { streak: 0, window: Window::default() }
 }
 
 impl Breaker {
+    /// Closed, with those numbers.
+    pub(crate) fn new(limits: BreakerLimits) -> Self {
+        Self { limits, state: closed(), generation: 0, open_for: limits.open }
+    }
+
     /// A permit, or the time until it is worth asking again.
     pub(crate) fn admit(&mut self, now: Instant) -> Result<Permit, Duration> {
         match &mut self.state {
@@ -86,12 +81,12 @@ impl Breaker {
             State::Closed { streak, window } => {
                 *streak = if success { 0 } else { *streak + 1 };
                 window.count(success, now);
-                if *streak >= STREAK_MAX || window.half_failed() {
+                if *streak >= self.limits.failures || window.half_failed(self.limits.min_calls) {
                     self.open(now);
                 }
             }
             State::HalfOpen { .. } if success => {
-                self.open_for = OPEN_FIRST;
+                self.open_for = self.limits.open;
                 self.change(closed());
             }
             State::HalfOpen { .. } => self.open(now),
@@ -110,7 +105,7 @@ impl Breaker {
 
     fn open(&mut self, now: Instant) {
         self.change(State::Open { until: now + self.open_for });
-        self.open_for = (self.open_for * 2).min(OPEN_MAX);
+        self.open_for = self.open_for.saturating_mul(2).min(self.limits.open_max);
     }
 
     fn change(&mut self, state: State) {
@@ -151,16 +146,18 @@ impl Window {
         debug_assert_eq!(size, WINDOW.as_secs());
     }
 
-    fn half_failed(&self) -> bool {
+    fn half_failed(&self, min_calls: u32) -> bool {
         let sum = |of: fn(&Bucket) -> u32| self.buckets.iter().map(of).sum::<u32>();
         let (calls, failures) = (sum(|bucket| bucket.calls), sum(|bucket| bucket.failures));
-        calls >= WINDOW_CALLS_MIN && failures * 2 >= calls
+        calls >= min_calls && failures * 2 >= calls
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const LIMITS: BreakerLimits = BreakerLimits::DEFAULT;
 
     fn call(breaker: &mut Breaker, success: bool, now: Instant) -> bool {
         match breaker.admit(now) {
@@ -173,27 +170,27 @@ mod tests {
     }
 
     fn opened(now: Instant) -> Breaker {
-        let mut breaker = Breaker::default();
-        assert!((0..STREAK_MAX).all(|_| call(&mut breaker, false, now)));
+        let mut breaker = Breaker::new(LIMITS);
+        assert!((0..LIMITS.failures).all(|_| call(&mut breaker, false, now)));
         breaker
     }
 
     #[test]
     fn a_streak_opens_it_and_a_success_breaks_the_streak() {
         let now = Instant::now();
-        let mut breaker = Breaker::default();
+        let mut breaker = Breaker::new(LIMITS);
         for _ in 0..3 {
-            assert!((0..STREAK_MAX - 1).all(|_| call(&mut breaker, false, now)));
+            assert!((0..LIMITS.failures - 1).all(|_| call(&mut breaker, false, now)));
             assert!(call(&mut breaker, true, now));
             breaker = Breaker { state: closed(), ..breaker };
         }
-        assert_eq!(opened(now).admit(now).unwrap_err(), OPEN_FIRST);
+        assert_eq!(opened(now).admit(now).unwrap_err(), LIMITS.open);
     }
 
     #[test]
     fn half_of_twenty_calls_opens_it_and_old_calls_are_forgotten() {
         let start = Instant::now();
-        let mut breaker = Breaker::default();
+        let mut breaker = Breaker::new(LIMITS);
         // 10 of 20, but spread over 20 s: never twenty within the window.
         for number in 0..20 {
             assert!(call(&mut breaker, number % 2 == 0, start + Duration::from_secs(number)));
@@ -208,7 +205,7 @@ mod tests {
     fn one_probe_at_a_time_and_a_dropped_one_is_given_back() {
         let now = Instant::now();
         let mut breaker = opened(now);
-        let later = now + OPEN_FIRST;
+        let later = now + LIMITS.open;
         let probe = breaker.admit(later).unwrap();
         assert!(breaker.admit(later).is_err());
         breaker.give_back(probe);
@@ -226,22 +223,22 @@ mod tests {
             now += wait;
             assert!(call(&mut breaker, false, now));
         }
-        now += OPEN_MAX;
+        now += LIMITS.open_max;
         assert!(call(&mut breaker, true, now));
-        assert!((0..STREAK_MAX).all(|_| call(&mut breaker, false, now)));
-        assert_eq!(breaker.admit(now).unwrap_err(), OPEN_FIRST);
+        assert!((0..LIMITS.failures).all(|_| call(&mut breaker, false, now)));
+        assert_eq!(breaker.admit(now).unwrap_err(), LIMITS.open);
     }
 
     #[test]
     fn outcomes_from_before_a_change_move_nothing() {
         let now = Instant::now();
-        let mut breaker = Breaker::default();
+        let mut breaker = Breaker::new(LIMITS);
         let late = breaker.admit(now).unwrap();
-        assert!((0..STREAK_MAX).all(|_| call(&mut breaker, false, now)));
-        let probe = breaker.admit(now + OPEN_FIRST).unwrap();
-        breaker.settle(late, true, now + OPEN_FIRST);
-        assert!(breaker.admit(now + OPEN_FIRST).is_err(), "still probing");
-        breaker.settle(probe, true, now + OPEN_FIRST);
-        assert!(breaker.admit(now + OPEN_FIRST).is_ok());
+        assert!((0..LIMITS.failures).all(|_| call(&mut breaker, false, now)));
+        let probe = breaker.admit(now + LIMITS.open).unwrap();
+        breaker.settle(late, true, now + LIMITS.open);
+        assert!(breaker.admit(now + LIMITS.open).is_err(), "still probing");
+        breaker.settle(probe, true, now + LIMITS.open);
+        assert!(breaker.admit(now + LIMITS.open).is_ok());
     }
 }

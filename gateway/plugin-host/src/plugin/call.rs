@@ -24,7 +24,7 @@ use crate::body::HostBody;
 use crate::error::PluginError;
 use crate::host::PluginHost;
 use crate::host::ticker::Running;
-use crate::limits::{HANDLES_MAX, HOSTCALL_EXTRA_BYTES, INSTANCE_WAIT, TICK};
+use crate::limits::{HOSTCALL_EXTRA_BYTES, INSTANCE_WAIT, TICK};
 use crate::phase::{Hook, Phase};
 use crate::state::{CallContext, Shared, State, Stop};
 
@@ -89,7 +89,7 @@ impl<'a> Visit<'a> {
 
     /// The guest's answer, or what its failure means; tells the breaker.
     pub(super) fn settle<R>(&mut self, result: wasmtime::Result<R>) -> Result<R, PluginError> {
-        self.store.data_mut().report_dropped_lines();
+        self.store.data_mut().report_dropped();
         match result {
             Ok(answer) => {
                 self.breaker.settle(true);
@@ -138,7 +138,7 @@ fn store(
     let mut store = Store::new(engine, state);
     store.limiter(|state| &mut state.limiter);
     store.set_hostcall_fuel(usize::try_from(hostcall_fuel).unwrap_or(usize::MAX));
-    store.set_max_component_handles(HANDLES_MAX);
+    store.set_max_component_handles(shared.limits.handles);
     limit.arm(&mut store);
     store
 }
@@ -182,7 +182,8 @@ pub(super) struct TimeLimit {
 
 impl TimeLimit {
     fn of(shared: &Shared, hook: Hook, waiting: Waiting) -> Self {
-        Self { cpu: shared.limits.cpu_of_hook(hook), wall: shared.limits.wall_of_hook(hook), waiting }
+        let limits = &shared.limits;
+        Self { cpu: limits.cpu_of_hook(hook), wall: limits.wall_of_hook(hook, &shared.grants), waiting }
     }
 
     /// The limits of a trial run at load time.
@@ -197,9 +198,9 @@ impl TimeLimit {
         let started = Instant::now();
         let mut ticks = 0;
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(move |_store| {
+        store.epoch_deadline_callback(move |store| {
             ticks += 1;
-            if ticks >= ticks_max {
+            if ticks >= ticks_max + u128::from(store.data().pauses) {
                 return Err(Stop::Cpu.into());
             }
             if started.elapsed() >= self.wall {

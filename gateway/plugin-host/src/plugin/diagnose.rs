@@ -51,7 +51,7 @@ fn message(error: &Error, state: &State) -> String {
         message.push_str(": ");
         message.push_str(line);
     }
-    cut(&state.shared.vault.redact(message), MESSAGE_BYTES_MAX).to_owned()
+    cut(&state.secrets().redact(message), MESSAGE_BYTES_MAX).to_owned()
 }
 
 /// Function names from the innermost frame outwards, demangled.

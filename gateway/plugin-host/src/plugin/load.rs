@@ -28,6 +28,7 @@ use crate::limits::Limits;
 use crate::phase::Phase;
 use crate::secret::{SecretBytes, Vault};
 use crate::state::{Shared, State};
+use crate::wasi;
 
 /// A plugin as the configuration has it. [`PluginSpec::new`] gives the defaults.
 #[derive(Debug, Clone)]
@@ -80,7 +81,9 @@ pub(crate) struct Loaded {
 #[derive(Default)]
 pub(super) struct PhaseIndices {
     pub(super) lifecycle: Option<exports::lifecycle::GuestIndices>,
+    pub(super) cache_policy: Option<exports::cache_policy::GuestIndices>,
     pub(super) request_mapper: Option<exports::request_mapper::GuestIndices>,
+    pub(super) token_source: Option<exports::token_source::GuestIndices>,
     pub(super) signer: Option<exports::signer::GuestIndices>,
     pub(super) classifier: Option<exports::classifier::GuestIndices>,
     pub(super) response_mapper: Option<exports::response_mapper::GuestIndices>,
@@ -89,28 +92,30 @@ pub(super) struct PhaseIndices {
 
 /// See [`PluginHost::load`].
 pub(crate) fn load(host: &Arc<PluginHost>, spec: PluginSpec) -> Result<Arc<Plugin>, LoadError> {
-    if let Some(limit) = spec.limits.first_zero() {
-        return Err(LoadError::ZeroLimit { limit });
-    }
+    spec.limits.check()?;
     check_pin(&spec)?;
     let artifact = Artifact::read(&spec.bytes, spec.limits.artifact)?;
     let inspection = Inspection::of(&artifact)?;
-    inspection.admit(spec.grants)?;
+    inspection.admit(&spec.grants)?;
     let phases = chosen_phases(&inspection, spec.phases.as_deref())?;
     let loaded = map_into_engines(host, &artifact)?;
     let digest = hex(&artifact.digest);
+    let mut warnings = inspection.warnings;
+    warnings.extend(reveal_warnings(&spec));
     let shared = Arc::new(shared(host, spec)?);
     let description = trial(host, &loaded, &shared, Config::Checked)?;
     let instances = Semaphore::new(shared.limits.instances.min(Semaphore::MAX_PERMITS));
+    let breaker = Mutex::new(Breaker::new(shared.limits.breaker));
     Ok(Arc::new(Plugin {
         host: Arc::clone(host),
         shared,
         digest,
         description,
+        warnings,
         phases,
         loaded,
         instances,
-        breaker: Mutex::new(Breaker::default()),
+        breaker,
     }))
 }
 
@@ -121,8 +126,8 @@ pub(crate) fn describe(
     inspection: &Inspection,
 ) -> Result<Option<Description>, LoadError> {
     let mut spec = PluginSpec::new("inspect", Vec::new());
-    spec.grants = Grants { random: true, body_read: true };
-    inspection.admit(spec.grants)?;
+    spec.grants = Grants::all();
+    inspection.admit(&spec.grants)?;
     let loaded = map_into_engines(host, artifact)?;
     let shared = Arc::new(shared(host, spec)?);
     trial(host, &loaded, &shared, Config::Unknown)
@@ -150,6 +155,14 @@ fn chosen_phases(inspection: &Inspection, wanted: Option<&[Phase]>) -> Result<Ve
     }
 }
 
+/// A secret that a plugin can read is a secret that it can give away.
+fn reveal_warnings(spec: &PluginSpec) -> impl Iterator<Item = String> {
+    spec.grants.reveal.iter().map(|name| match spec.credentials.contains_key(name) {
+        true => format!("the grant `reveal:{name}` lets the plugin read this secret and give it away"),
+        false => format!("the grant `reveal:{name}` names no secret of `credentials`"),
+    })
+}
+
 fn shared(host: &PluginHost, spec: PluginSpec) -> Result<Shared, LoadError> {
     let config = match spec.config {
         Value::Null => Value::Object(serde_json::Map::new()),
@@ -157,7 +170,9 @@ fn shared(host: &PluginHost, spec: PluginSpec) -> Result<Shared, LoadError> {
         _ => return Err(LoadError::ConfigNotTable),
     };
     Ok(Shared {
+        lasting: host.lasting.of(&spec.name),
         name: spec.name,
+        config_text: config.to_string(),
         config,
         vault: Vault::new(spec.credentials),
         grants: spec.grants,
@@ -176,9 +191,8 @@ fn map_into_engines(host: &PluginHost, artifact: &Artifact<'_>) -> Result<Vec<Lo
     let file = host.code.code(&first.engine, artifact)?;
     let on = |worker: &crate::host::engines::Worker| {
         let component = trusted::map(&worker.engine, &file.checked()).map_err(compile)?;
-        let pre = worker
-            .linker
-            .instantiate_pre(&component)
+        let pre = wasi::linker_for(&worker.engine, &worker.linker, &component)
+            .and_then(|linker| linker.instantiate_pre(&component))
             .map_err(|error| LoadError::WrongTypes { phase: "imports", source: error.into() })?;
         Ok(Loaded { phases: PhaseIndices::of(&pre)?, pre })
     };
@@ -201,7 +215,9 @@ impl PhaseIndices {
         }
         Ok(Self {
             lifecycle: find!(lifecycle, "lifecycle"),
+            cache_policy: find!(cache_policy, "cache-policy"),
             request_mapper: find!(request_mapper, "request-mapper"),
+            token_source: find!(token_source, "token-source"),
             signer: find!(signer, "signer"),
             classifier: find!(classifier, "classifier"),
             response_mapper: find!(response_mapper, "response-mapper"),
@@ -241,7 +257,9 @@ fn trial(
                 }
             };
         }
+        check!(cache_policy, "cache-policy");
         check!(request_mapper, "request-mapper");
+        check!(token_source, "token-source");
         check!(signer, "signer");
         check!(classifier, "classifier");
         check!(response_mapper, "response-mapper");
@@ -257,7 +275,7 @@ fn trial(
         }
         Ok(Some(description))
     });
-    store.data_mut().report_dropped_lines();
+    store.data_mut().report_dropped();
     match (outcome, result) {
         (Some(refusal), _) => Err(refusal),
         (None, Ok(description)) => Ok(description),

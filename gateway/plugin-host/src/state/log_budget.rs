@@ -3,30 +3,32 @@
 //! Lines beyond the cap are counted and dropped; one last line says how many. The last error line is
 //! kept, since a panic hook writes the reason of the trap that follows.
 
-use crate::limits::{LOG_BYTES_MAX, LOG_LINES_MAX};
-
 /// Longest part of an error line that is kept for the report of a trap.
 const LAST_ERROR_BYTES_MAX: usize = 512;
 
 /// What a call has logged so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct LogBudget {
-    lines: usize,
-    bytes: usize,
+    lines_left: usize,
+    bytes_left: usize,
     dropped: u32,
     last_error: Option<String>,
 }
 
 impl LogBudget {
+    /// That many lines, and octets of them together.
+    pub(crate) fn new(lines: usize, bytes: usize) -> Self {
+        Self { lines_left: lines, bytes_left: bytes, dropped: 0, last_error: None }
+    }
+
     /// Counts a line of so many octets in; `false` = drop it.
     pub(crate) fn admit(&mut self, bytes: usize) -> bool {
-        let sum = self.bytes.saturating_add(bytes);
-        if self.lines >= LOG_LINES_MAX || sum > LOG_BYTES_MAX {
+        let (Some(lines), Some(bytes)) = (self.lines_left.checked_sub(1), self.bytes_left.checked_sub(bytes))
+        else {
             self.dropped = self.dropped.saturating_add(1);
             return false;
-        }
-        self.lines += 1;
-        self.bytes = sum;
+        };
+        (self.lines_left, self.bytes_left) = (lines, bytes);
         true
     }
 
@@ -56,11 +58,11 @@ mod tests {
 
     #[test]
     fn lines_and_octets_are_capped_and_the_rest_counted() {
-        let mut log = LogBudget::default();
-        assert_eq!((0..40).filter(|_| log.admit(10)).count(), LOG_LINES_MAX);
+        let mut log = LogBudget::new(32, 8000);
+        assert_eq!((0..40).filter(|_| log.admit(10)).count(), 32);
         assert_eq!((log.take_dropped(), log.take_dropped()), (8, 0));
-        let mut log = LogBudget::default();
-        assert!(log.admit(LOG_BYTES_MAX - 1) && !log.admit(2) && log.admit(1));
+        let mut log = LogBudget::new(32, 8000);
+        assert!(log.admit(7999) && !log.admit(2) && log.admit(1));
     }
 
     #[test]

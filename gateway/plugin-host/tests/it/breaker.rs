@@ -48,3 +48,13 @@ async fn faults_and_bad_answers_never_do() {
         }
     }
 }
+
+#[tokio::test]
+async fn how_many_failures_it_takes_is_the_plugins_own() {
+    let (plugin, _) = loaded_with(guest(CLASSIFIER, &classifier("", "unreachable")), |spec| {
+        spec.limits.breaker.failures = 1;
+        spec.limits.breaker.open = Duration::from_secs(60);
+    });
+    plugin.classify(&context(), status(200), None).await.unwrap_err();
+    assert!(plugin.out_of_service().unwrap() > Duration::from_secs(10));
+}

@@ -50,9 +50,14 @@ fn a_plugin_says_who_it_is() {
 
 #[test]
 fn what_this_version_would_refuse_is_shown_with_the_reason() {
-    let world = "import bascule:plugin/secrets@0.1.0; export bascule:plugin/classifier@0.1.0;";
-    let import = r#"(import "bascule:plugin/secrets@0.1.0" "reveal" (func (param i32 i32 i32)))"#;
-    let seen = host().0.inspect(&guest(world, &classifier(import, ""))).unwrap();
-    assert!(seen.warnings.iter().any(|warning| warning.contains("not in this version")));
+    let wit = "package bascule:plugin@0.2.0; interface gadgets { spin: func(); }
+        package bascule:plugin@0.1.0 { interface classifier { classify: func() -> u32; } }";
+    let wat = format!(
+        r#"(module (import "bascule:plugin/gadgets@0.2.0" "spin" (func)) {RUNTIME}
+             (func (export "bascule:plugin/classifier@0.1.0#classify") (result i32) (i32.const 0)))"#
+    );
+    let world = format!("import bascule:plugin/gadgets@0.2.0; {CLASSIFIER}");
+    let seen = host().0.inspect(&guest_of(wit, &world, &wat)).unwrap();
+    assert!(seen.warnings.iter().any(|warning| warning.contains("gadgets@0.2.0` is unknown")));
     assert!(matches!(host().0.inspect(b"\x7fELF...."), Err(LoadError::NotWasm)));
 }

@@ -29,7 +29,7 @@ async fn failure(module: Vec<u8>, change: impl FnOnce(&mut PluginSpec)) -> Plugi
 #[tokio::test]
 async fn an_endless_loop_ends_at_its_cpu_limit() {
     let started = Instant::now();
-    let patient = |spec: &mut PluginSpec| spec.limits.wall = Duration::from_secs(30);
+    let patient = |spec: &mut PluginSpec| spec.limits.wall = Some(Duration::from_secs(30));
     let error = failure(bad_at_500(LOOP), patient).await;
     let limit = Duration::from_millis(20);
     assert!(matches!(error, PluginError::TimedOut { kind: TimeoutKind::Cpu, limit: l } if l == limit));
@@ -40,7 +40,7 @@ async fn an_endless_loop_ends_at_its_cpu_limit() {
 async fn a_loop_under_a_tighter_wall_limit_ends_at_that() {
     let error = failure(bad_at_500(LOOP), |spec| {
         spec.limits.cpu = Some(Duration::from_secs(30));
-        spec.limits.wall = Duration::from_millis(10);
+        spec.limits.wall = Some(Duration::from_millis(10));
     });
     assert!(matches!(error.await, PluginError::TimedOut { kind: TimeoutKind::Wall, .. }));
 }
@@ -49,7 +49,7 @@ async fn a_loop_under_a_tighter_wall_limit_ends_at_that() {
 async fn looping_guests_leave_the_worker_to_others() {
     let (plugin, _) = loaded_with(bad_at_500(LOOP), |spec| {
         spec.limits.cpu = Some(Duration::from_secs(30));
-        spec.limits.wall = Duration::from_secs(30);
+        spec.limits.wall = Some(Duration::from_secs(30));
     });
     let looping = plugin.clone();
     let task = tokio::spawn(async move { looping.classify(&context(), status(500), None).await });
@@ -126,7 +126,7 @@ async fn a_call_without_a_free_instance_is_turned_away_in_time() {
     let (plugin, _) = loaded_with(bad_at_500(LOOP), |spec| {
         spec.limits.instances = 1;
         spec.limits.cpu = Some(Duration::from_secs(30));
-        spec.limits.wall = Duration::from_secs(30);
+        spec.limits.wall = Some(Duration::from_secs(30));
     });
     let holder = plugin.clone();
     let task = tokio::spawn(async move { holder.classify(&context(), status(500), None).await });
@@ -149,7 +149,7 @@ async fn all_slots_of_all_engines_can_be_used_at_once() {
     let (host, _) = host_with(|config| config.engines = 2.try_into().unwrap());
     let mut spec = PluginSpec::new("guest", bad_at_500(LOOP));
     spec.limits.cpu = Some(Duration::from_millis(40));
-    spec.limits.wall = Duration::from_secs(30);
+    spec.limits.wall = Some(Duration::from_secs(30));
     let plugin = host.load(spec).unwrap();
     let context = context();
     let call = || plugin.classify(&context, status(500), None);
@@ -176,7 +176,7 @@ async fn handles_and_host_calls_are_bounded() {
     let large = hoard.replace("(i32.const 1)", "(i32.const 1048576)");
     let patient = |spec: &mut PluginSpec| {
         spec.limits.cpu = Some(Duration::from_secs(30));
-        spec.limits.wall = Duration::from_secs(30);
+        spec.limits.wall = Some(Duration::from_secs(30));
     };
     let error = failure(guest(&world, &classifier(body, &when_bad(&large))), patient).await;
     assert!(matches!(error, PluginError::OutOfMemory { .. }), "{error:?}");
@@ -187,4 +187,58 @@ async fn handles_and_host_calls_are_bounded() {
     let error = failure(guest(&world, &classifier(write, &when_bad(line))), |_| {}).await;
     let PluginError::Trapped { message } = error else { panic!("{error:?}") };
     assert!(message.contains("hostcalls"), "{message}");
+}
+
+#[tokio::test]
+async fn a_call_opens_few_keys() {
+    let imports = r#"(import "bascule:plugin/crypto@0.1.0" "[static]key.open"
+        (func $open (param i32 i32 i32 i32 i32 i32)))"#;
+    let open =
+        "(call $open (i32.const 0) (i32.const 1) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 2048))";
+    let bad = format!("(if (i32.eq (local.get $status) (i32.const 500)) (then (loop $on {open} (br $on))))");
+    let world = format!("import bascule:plugin/crypto@0.1.0; {CLASSIFIER}");
+    let error = failure(guest(&world, &classifier(imports, &bad)), |_| {}).await;
+    let PluginError::Trapped { message } = error else { panic!("{error:?}") };
+    assert!(message.contains("key_opens"), "{message}");
+}
+
+#[tokio::test]
+async fn a_call_gets_few_random_octets_at_a_time() {
+    let imports = r#"(import "bascule:plugin/random@0.1.0" "bytes" (func $bytes (param i32 i32)))"#;
+    let bytes = |len: u32| format!("(call $bytes (i32.const {len}) (i32.const 2048))");
+    let bad = format!(
+        "{} (if (i32.eq (local.get $status) (i32.const 500)) (then {}))",
+        bytes(64 << 10),
+        bytes((64 << 10) + 1)
+    );
+    let world = format!("import bascule:plugin/random@0.1.0; {CLASSIFIER}");
+    let granted = |spec: &mut PluginSpec| spec.grants.random = true;
+    let error = failure(guest(&world, &classifier(imports, &bad)), granted).await;
+    let PluginError::Trapped { message } = error else { panic!("{error:?}") };
+    assert!(message.contains("64 KiB"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_gateway_has_a_limit_of_its_own_over_all_plugins() {
+    let (host, _) = host_with(|config| config.instances = 1);
+    let load = |name: &str| {
+        let mut spec = PluginSpec::new(name, bad_at_500(LOOP));
+        spec.limits.cpu = Some(Duration::from_secs(30));
+        spec.limits.wall = Some(Duration::from_secs(30));
+        host.load(spec).unwrap()
+    };
+    let (holder, other) = (load("holder"), load("other"));
+    let task = tokio::spawn(async move { holder.classify(&context(), status(500), None).await });
+    // Until the looping call has the only instance, calls that come before it succeed.
+    let error = loop {
+        match other.classify(&context(), status(200), None).await {
+            Ok(_) => tokio::task::yield_now().await,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, PluginError::Busy), "{error:?}");
+    assert!(other.out_of_service().is_none(), "it is not to blame");
+    task.abort();
+    assert!(task.await.unwrap_err().is_cancelled());
+    other.classify(&context(), status(200), None).await.unwrap();
 }

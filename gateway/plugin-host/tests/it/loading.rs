@@ -1,6 +1,7 @@
 //! What is refused when it is loaded, and with which words.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bascule_plugin_host::{
     Grants, LoadError, Phase, Plugin, PluginError, PluginHost, PluginSpec, TimeoutKind,
@@ -36,30 +37,51 @@ async fn an_import_without_its_grant_is_refused_with_the_line_to_add() {
     granted.classify(&context(), status(200), None).await.unwrap();
 }
 
+/// Interface, a function of it with its parameters, and the smallest grant that it takes.
+const NEED_GRANTS: [(&str, &str, &str, &str); 4] = [
+    ("state", "remove", "(param i32 i32)", "state"),
+    ("telemetry", "annotate", "(param i32 i32 i32 i32)", "telemetry"),
+    (
+        "http",
+        "send",
+        "(param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)",
+        "http:default",
+    ),
+    ("secrets", "reveal", "(param i32 i32 i32)", "reveal:NAME"),
+];
+
 #[test]
-fn interfaces_of_later_versions_are_named() {
-    let imports = [
-        ("http", "send", "(param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)"),
-        ("secrets", "reveal", "(param i32 i32 i32)"),
-        ("telemetry", "annotate", "(param i32 i32 i32 i32)"),
-        ("state", "remove", "(param i32 i32)"),
-    ];
-    for (interface, function, params) in imports {
+fn every_interface_has_a_grant_of_its_own() {
+    for (interface, function, params, grant) in NEED_GRANTS {
         let name = format!("bascule:plugin/{interface}@0.1.0");
         let import = format!(r#"(import "{name}" "{function}" (func {params}))"#);
-        let error = refusal(guest(&format!("import {name}; {CLASSIFIER}"), &classifier(&import, "")));
-        assert_eq!(error.to_string(), format!("`{name}` is not in this version"));
+        let module = guest(&format!("import {name}; {CLASSIFIER}"), &classifier(&import, ""));
+        let error = refusal(module.clone());
+        let expected =
+            format!("the component imports `{name}`; add `grants = [\"{grant}\"]` to its [[plugins]] table");
+        assert_eq!(error.to_string(), expected);
+        load(module, |spec| spec.grants = Grants::parse([grant]).unwrap()).unwrap();
     }
-    let wat = format!(
-        r#"(module {RUNTIME} (func (export "bascule:plugin/cache-policy@0.1.0#key-material")
-             (param i32) (result i32) (i32.const 1024)))"#
-    );
-    let error = refusal(guest("export bascule:plugin/cache-policy@0.1.0;", &wat));
-    assert_eq!(error.to_string(), "`bascule:plugin/cache-policy@0.1.0` is not in this version");
 }
 
 #[test]
-fn wasi_is_not_in_this_version_and_other_packages_are_unknown() {
+fn one_line_grants_all_that_is_missing_and_keeps_what_is_there() {
+    let (mut world, mut imports) = (CLASSIFIER.to_owned(), String::new());
+    for (interface, function, params, _) in NEED_GRANTS {
+        let name = format!("bascule:plugin/{interface}@0.1.0");
+        world.push_str(&format!("import {name};"));
+        imports.push_str(&format!(r#"(import "{name}" "{function}" (func {params}))"#));
+    }
+    let module = guest(&world, &classifier(&imports, ""));
+    let granted = |spec: &mut PluginSpec| spec.grants = Grants::parse(["http:auth", "body-read"]).unwrap();
+    let error = load(module, granted).err().unwrap();
+    let LoadError::MissingGrant { interfaces, line } = error else { panic!("{error:?}") };
+    assert_eq!(interfaces.len(), 3, "{interfaces:?}");
+    assert_eq!(line, r#"grants = ["body-read", "state", "telemetry", "http:auth", "reveal:NAME"]"#);
+}
+
+#[test]
+fn other_wasi_is_not_in_this_version_and_other_packages_are_unknown() {
     let import = |package: &str| {
         let wit = format!(
             "package {package}; interface env {{ get: func() -> u32; }}
@@ -71,19 +93,19 @@ fn wasi_is_not_in_this_version_and_other_packages_are_unknown() {
         refusal(guest_of(&wit, &format!("import {name};"), &wat))
     };
     // Neither has a phase either; that they import what is not there comes to light all the same.
-    assert!(matches!(import("wasi:cli@0.2.6"), LoadError::NoPhase));
-    let wit = "package wasi:cli@0.2.6; interface env { get: func() -> u32; }
+    assert!(matches!(import("wasi:http@0.2.6"), LoadError::NoPhase));
+    let wit = "package wasi:http@0.2.6; interface env { get: func() -> u32; }
         package bascule:plugin@0.1.0 { interface classifier { classify: func() -> u32; } }";
     let wat = format!(
-        r#"(module (import "wasi:cli/env@0.2.6" "get" (func (result i32))) {RUNTIME}
+        r#"(module (import "wasi:http/env@0.2.6" "get" (func (result i32))) {RUNTIME}
              (func (export "bascule:plugin/classifier@0.1.0#classify") (result i32) (i32.const 0)))"#
     );
-    let error = refusal(guest_of(wit, &format!("import wasi:cli/env@0.2.6; {CLASSIFIER}"), &wat));
-    assert_eq!(error.to_string(), "`wasi:cli/env@0.2.6` is not in this version");
+    let error = refusal(guest_of(wit, &format!("import wasi:http/env@0.2.6; {CLASSIFIER}"), &wat));
+    assert_eq!(error.to_string(), "`wasi:http/env@0.2.6` is not in this version");
     let error = refusal(guest_of(
-        &wit.replace("wasi:cli", "acme:cli"),
+        &wit.replace("wasi:http", "acme:cli"),
         &format!("import acme:cli/env@0.2.6; {CLASSIFIER}"),
-        &wat.replace("wasi:cli", "acme:cli"),
+        &wat.replace("wasi:http", "acme:cli"),
     ));
     assert!(matches!(error, LoadError::UnknownInterface { .. }), "{error}");
 }
@@ -140,6 +162,8 @@ fn phases_that_are_not_there_limits_of_zero_and_config_that_is_no_table_are_refu
     assert_eq!(error.to_string(), expected);
     let error = load(well(), |spec| spec.limits.body = 0).err().unwrap();
     assert!(matches!(error, LoadError::ZeroLimit { limit: "body" }));
+    let error = load(well(), |spec| spec.limits.log_lines = usize::MAX).err().unwrap();
+    assert!(matches!(error, LoadError::LimitTooHigh { limit: "log_lines", .. }));
     let error = load(well(), |spec| spec.config = serde_json::json!([1])).err().unwrap();
     assert!(matches!(error, LoadError::ConfigNotTable));
     let error = load(well(), |spec| spec.limits.artifact = 100).err().unwrap();
@@ -195,14 +219,41 @@ fn a_plugin_that_fails_at_start_is_refused_within_its_limit() {
     assert!(matches!(error, LoadError::Trial(PluginError::OutOfMemory { .. })), "{error:?}");
 }
 
+/// Counts the warnings that are logged.
+#[derive(Clone, Default)]
+struct Warnings(Arc<AtomicUsize>);
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::WARN && metadata.target().starts_with("bascule_plugin_host")
+    }
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+    fn enter(&self, _: &tracing::span::Id) {}
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
 #[tokio::test]
 async fn without_address_space_for_a_pool_instances_are_made_on_demand() {
     // A million slots of 4 GiB are more than any machine can reserve.
-    let (host, _) = host_with(|config| {
-        config.engines = std::num::NonZeroUsize::MIN;
-        config.instances = 1_000_000;
+    let warnings = Warnings::default();
+    let (host, _) = tracing::subscriber::with_default(warnings.clone(), || {
+        host_with(|config| {
+            config.engines = std::num::NonZeroUsize::MIN;
+            config.instances = 1_000_000;
+        })
     });
     assert!(!host.pooled());
+    assert_eq!(warnings.0.load(Ordering::Relaxed), 1, "the operator is told");
     let plugin = host.load(PluginSpec::new("guest", well())).unwrap();
     plugin.classify(&context(), status(200), None).await.unwrap();
     assert!(self::host().0.pooled());

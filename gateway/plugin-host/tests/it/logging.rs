@@ -41,3 +41,27 @@ async fn lines_beyond_the_caps_are_counted_in_one_last_line() {
     assert_eq!(lines.len(), 3);
     assert_eq!(lines[2].1, "1 lines dropped");
 }
+
+#[tokio::test]
+async fn the_caps_are_the_plugins_own() {
+    let (plugin, recorder) = loaded_with(writer(5), |spec| spec.limits.log_lines = 2);
+    plugin.classify(&context(), status(5), None).await.unwrap();
+    assert_eq!(recorder.lines.lock().last().unwrap().1, "3 lines dropped");
+    let (plugin, recorder) = loaded_with(writer(5), |spec| spec.limits.log_bytes = 5);
+    plugin.classify(&context(), status(5), None).await.unwrap();
+    assert_eq!(recorder.lines.lock().last().unwrap().1, "4 lines dropped");
+}
+
+#[tokio::test]
+async fn known_secrets_and_tokens_do_not_reach_the_log() {
+    let text = r#"(data (i32.const 4096) "sk_live_1 and eyJhbGci")"#;
+    let imports = WRITE.replace(r#"(data (i32.const 4096) "hello")"#, text);
+    let body = "(call $write (i32.const 2) (i32.const 4096) (i32.const 22) (i32.const 0) (i32.const 0))";
+    let (plugin, recorder) = loaded_with(guest(WORLD, &classifier(&imports, body)), |spec| {
+        spec.credentials.insert("key".into(), "sk_live_1".into());
+    });
+    let tokens = [("read".to_owned(), "eyJhbGci".into())].into_iter().collect();
+    let context = bascule_plugin_host::CallContext { tokens, ..context() };
+    plugin.classify(&context, status(200), None).await.unwrap();
+    assert_eq!(recorder.lines.lock()[0].1, "[redacted] and [redacted]");
+}

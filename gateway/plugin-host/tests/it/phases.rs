@@ -115,6 +115,23 @@ async fn answers_that_break_the_contract_are_refused() {
 }
 
 #[tokio::test]
+async fn the_header_limits_are_the_plugins_own() {
+    let mut image = Image::new();
+    let mapping = send(&mut image, "/", &[("a", b"b"), ("c", b"d")], 0, [4096, 0]);
+    let reply = reply(&mut image, 200);
+    let map = async |change: fn(&mut PluginSpec)| {
+        let (plugin, _) = loaded_with(mappers(&image, mapping, reply), change);
+        plugin.map_request(&context(), get("/"), HostBody::bytes("")).await.map(drop)
+    };
+    assert!(map(|spec| (spec.limits.header_lines, spec.limits.header_bytes) = (2, 4)).await.is_ok());
+    let lines = map(|spec| spec.limits.header_lines = 1).await;
+    let octets = map(|spec| spec.limits.header_bytes = 3).await;
+    for answer in [lines, octets] {
+        assert!(matches!(answer, Err(PluginError::BadAnswer { .. })), "{answer:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_phase_that_was_filtered_out_or_never_there_is_not_run() {
     let mut image = Image::new();
     let mapping = send(&mut image, "/", &[], 0, [4096, 0]);
@@ -188,6 +205,8 @@ fn calls_can_move_between_threads() {
     fn is_send<T: Send>(_: &T) {}
     let (plugin, _) = loaded(guest(CLASSIFIER, &classifier("", "")));
     let (ctx, body) = (context(), HostBody::bytes(""));
+    is_send(&plugin.key_material(&ctx, body.clone()));
+    is_send(&plugin.fetch_token(&ctx, "read"));
     is_send(&plugin.map_request(&ctx, get("/"), body.clone()));
     is_send(&plugin.sign(&ctx, get("/"), "host", Some(body.clone())));
     is_send(&plugin.classify(&ctx, status(200), None));

@@ -11,26 +11,34 @@ const SECRET: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
 const IMPORTS: &str = r#"
   (import "bascule:plugin/crypto@0.1.0" "[static]key.open" (func $open (param i32 i32 i32 i32 i32 i32)))
   (import "bascule:plugin/crypto@0.1.0" "[method]key.derive" (func $derive (param i32 i32 i32 i32 i32)))
+  (import "bascule:plugin/crypto@0.1.0" "[method]key.derive-path"
+    (func $derive_path (param i32 i32 i32 i32 i32)))
   (import "bascule:plugin/crypto@0.1.0" "[method]key.mac" (func $mac (param i32 i32 i32 i32 i32)))"#;
+
+/// How a guest goes down a chain of keys.
+#[derive(Clone, Copy)]
+enum Way {
+    StepByStep,
+    AtOnce,
+}
 
 /// Opens `secret` with that prefix, derives by every step, and puts the MAC of the data into the header
 /// `x-mac`; if the MAC is refused, the header is "refused N", N the crypto-error.
 fn chain(prefix: &str, steps: &[&str], data: &str) -> Vec<u8> {
+    chain_by(Way::StepByStep, prefix, steps, data)
+}
+
+fn chain_by(way: Way, prefix: &str, steps: &[&str], data: &str) -> Vec<u8> {
     let mut image = Image::new();
     let (secret, prefix, data) = (image.text("secret"), image.text(prefix), image.text(data));
     let (name, refused) = (image.text("X-Mac"), image.text("refused 0"));
     let value = image.words(&[name[0], name[1], 0, refused[0], refused[1], 0, 0, 0, 0, 0, 0]);
     let patch = image.words(&[0, value, 1, 4096, 0]);
-    let derive: String = steps
-        .iter()
-        .map(|step| {
-            let [at, len] = image.text(step);
-            format!(
-                "(call $derive (i32.load (i32.const 2052)) (i32.const 0)
-                   (i32.const {at}) (i32.const {len}) (i32.const 2048))"
-            )
-        })
-        .collect();
+    let texts: Vec<[u32; 2]> = steps.iter().map(|step| image.text(step)).collect();
+    let derive: String = match way {
+        Way::StepByStep => texts.iter().map(|text| derive("$derive", *text)).collect(),
+        Way::AtOnce => derive("$derive_path", [image.words(&texts.concat()), texts.len() as u32]),
+    };
     let wat = format!(
         r#"(module {IMPORTS} {RUNTIME} {}
           (func (export "bascule:plugin/signer@0.1.0#sign")
@@ -59,6 +67,15 @@ fn chain(prefix: &str, steps: &[&str], data: &str) -> Vec<u8> {
         value + 16,
     );
     guest(WORLD, &wat)
+}
+
+/// Derives from the key at 2052 by a text, or by a list of texts, and leaves the new key there.
+fn derive(function: &str, [at, len]: [u32; 2]) -> String {
+    format!(
+        "(call {function} (i32.load (i32.const 2052)) (i32.const 0)
+           (i32.const {at}) (i32.const {len}) (i32.const 2048))
+         (if (i32.load8_u (i32.const 2048)) (then unreachable))"
+    )
 }
 
 async fn header(module: Vec<u8>) -> Result<Vec<u8>, PluginError> {
@@ -93,7 +110,19 @@ async fn a_sigv4_chain_ends_in_the_mac_that_the_provider_expects() {
     let key = steps.iter().fold(root, |key, step| hmac(&key, step.as_bytes()));
     assert_eq!(HEXLOWER.encode(&key[..4]), "f4780e2d", "the key of the AWS documentation");
     let (data, mac) = printable(&key);
-    assert_eq!(header(chain("AWS4", &steps, &data)).await.unwrap(), mac);
+    for way in [Way::StepByStep, Way::AtOnce] {
+        assert_eq!(header(chain_by(way, "AWS4", &steps, &data)).await.unwrap(), mac);
+    }
+}
+
+#[tokio::test]
+async fn a_path_of_keys_is_as_bounded_as_its_steps() {
+    for steps in [&["a"; 5][..], &[]] {
+        let error = header(chain_by(Way::AtOnce, "AWS4", steps, "data")).await.unwrap_err();
+        assert!(matches!(error, PluginError::Trapped { .. }), "the guest gives up: {error:?}");
+    }
+    let half_way = chain_by(Way::AtOnce, "AWS4", &["a", "b"], "data");
+    assert_eq!(header(half_way).await.unwrap(), b"refused 0", "denied");
 }
 
 #[tokio::test]

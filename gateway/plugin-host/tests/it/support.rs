@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use bascule_plugin_host::{
     CallContext, HostConfig, LogLevel, Observer, Plugin, PluginHost, PluginSpec, RequestHead, ResponseHead,
+    Tokens,
 };
 use parking_lot::Mutex;
 use wit_component::StringEncoding;
@@ -109,6 +110,8 @@ impl Image {
 pub(crate) struct Recorder {
     pub(crate) lines: Mutex<Vec<(LogLevel, String)>>,
     pub(crate) calls: Mutex<Vec<(String, Option<&'static str>)>>,
+    /// Counts, observations and annotations, each as one line.
+    pub(crate) measured: Mutex<Vec<String>>,
 }
 
 impl Observer for Recorder {
@@ -118,6 +121,18 @@ impl Observer for Recorder {
 
     fn call(&self, _: &str, phase: &str, _: Duration, failure: Option<&'static str>) {
         self.calls.lock().push((phase.to_owned(), failure));
+    }
+
+    fn count(&self, _: &str, call: &CallContext, name: &str, value: u64, labels: &[(String, String)]) {
+        self.measured.lock().push(format!("{} count {name} {value} {labels:?}", call.call_id));
+    }
+
+    fn observe(&self, _: &str, call: &CallContext, name: &str, value: f64, labels: &[(String, String)]) {
+        self.measured.lock().push(format!("{} observe {name} {value} {labels:?}", call.call_id));
+    }
+
+    fn annotate(&self, _: &str, call: &CallContext, key: &str, value: &str) {
+        self.measured.lock().push(format!("{} annotate {key} {value}", call.call_id));
     }
 }
 
@@ -160,6 +175,8 @@ pub(crate) fn context() -> CallContext {
         idempotency_key: None,
         parameters: "{}".into(),
         now: SystemTime::UNIX_EPOCH,
+        tokens: Tokens::default(),
+        side: None,
     }
 }
 
@@ -169,4 +186,25 @@ pub(crate) fn status(status: u16) -> ResponseHead {
 
 pub(crate) fn get(path: &str) -> RequestHead {
     RequestHead { method: "GET".into(), endpoint: None, path: path.into(), query: None, headers: Vec::new() }
+}
+
+pub(crate) const CACHE_POLICY: &str = "export bascule:plugin/cache-policy@0.1.0;";
+
+/// A cache policy, which can answer with any octets: `body` leaves the address of an `option<list<u8>>`.
+pub(crate) fn cache_policy(world: &str, imports: &str, image: &Image, body: &str) -> Vec<u8> {
+    let wat = format!(
+        r#"(module
+          (import "bascule:plugin/types@0.1.0" "[resource-drop]body" (func $drop (param i32)))
+          {imports} {RUNTIME} {}
+          (func (export "bascule:plugin/cache-policy@0.1.0#key-material") (param $input i32) (result i32)
+            (call $drop (local.get $input))
+            {body}))"#,
+        image.segment()
+    );
+    guest(&format!("import bascule:plugin/types@0.1.0; {world} {CACHE_POLICY}"), &wat)
+}
+
+/// Octets that a cache policy answered with.
+pub(crate) async fn answer(plugin: &Plugin, context: &CallContext) -> Option<Vec<u8>> {
+    plugin.key_material(context, bascule_plugin_host::HostBody::bytes("")).await.unwrap()
 }

@@ -27,6 +27,7 @@ pub struct GuardBuilder {
     timeout: Option<Duration>,
     attempt_timeout: Option<Duration>,
     times: Option<Arc<HealthStats>>,
+    hedge_times: Option<Arc<HealthStats>>,
     health: Option<Arc<HealthStats>>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
@@ -53,6 +54,7 @@ impl GuardBuilder {
             timeout: None,
             attempt_timeout: None,
             times: None,
+            hedge_times: None,
             health: None,
             clock: Arc::new(TokioClock),
             random: Arc::new(SystemRandom),
@@ -161,6 +163,13 @@ impl GuardBuilder {
         self
     }
 
+    /// Statistics of successful attempts that a [hedge by percentile](crate::HedgeAfter::Percentile) goes by, instead of
+    /// those of all: where several guards share their times, a slow operation is not late by the measure of quick ones.
+    pub fn hedge_times(mut self, times: Arc<HealthStats>) -> Self {
+        self.hedge_times = Some(times);
+        self
+    }
+
     /// Another clock. Default [`TokioClock`].
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -200,6 +209,7 @@ impl GuardBuilder {
                 attempt_timeout: self.attempt_timeout,
                 health: self.health.unwrap_or_else(|| Arc::new(HealthStats::new())),
                 times: self.times.unwrap_or_else(|| Arc::new(HealthStats::new())),
+                hedge_times: self.hedge_times,
                 clock: self.clock,
                 random: self.random,
             }),

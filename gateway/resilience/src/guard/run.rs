@@ -224,7 +224,8 @@ where
         }
     };
     let hedge = shared.hedge.as_ref().filter(|_| !request.once);
-    let delay = hedge.and_then(|hedge| Some((hedge.delay(&shared.times, shared.now())?, hedge.max.get())));
+    let times = shared.hedge_times.as_ref().unwrap_or(&shared.times);
+    let delay = hedge.and_then(|hedge| Some((hedge.delay(times, shared.now())?, hedge.max.get())));
     let begun = shared.now();
     let tried = match delay {
         None => try_once(None).await,
@@ -243,7 +244,11 @@ where
     // The race, and not the exchange that won it: a percentile of hedges' own times would fall and fall.
     if tried.verdict.outcome == Outcome::Success {
         let now = shared.now();
-        shared.times.record(now, true, now.saturating_duration_since(begun));
+        let took = now.saturating_duration_since(begun);
+        shared.times.record(now, true, took);
+        if let Some(times) = &shared.hedge_times {
+            times.record(now, true, took);
+        }
     }
     tried
 }

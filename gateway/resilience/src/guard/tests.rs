@@ -332,3 +332,34 @@ fn a_guarded_call_can_run_on_any_thread() {
     let guard = Guard::new("x").circuit_breaker(breaker(1)).retry(retries()).build();
     sendable(guard.call(|_| async { Ok::<_, &str>(()) }));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_hedge_goes_by_its_own_times_where_others_share_theirs() {
+    let shared = Arc::new(HealthStats::new());
+    let hedge = || HedgeConfig { after: HedgeAfter::Percentile { q: 0.9, at_least: MILLI }, max: count(1) };
+    let launched = AtomicU32::new(0);
+    let taking = |span: Duration| {
+        let launched = &launched;
+        move |_| async move {
+            launched.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(span).await;
+            Ok::<_, &str>(())
+        }
+    };
+    let quick = Guard::new("quick").shared_times(Arc::clone(&shared)).build();
+    let alike = Guard::new("alike").shared_times(Arc::clone(&shared)).hedge(hedge()).build();
+    let own = Guard::new("own").shared_times(Arc::clone(&shared)).hedge(hedge());
+    let own = own.hedge_times(Arc::new(HealthStats::new())).build();
+    for _ in 0..30 {
+        quick.call(taking(10 * MILLI)).await.unwrap();
+    }
+    launched.store(0, Ordering::Relaxed);
+    alike.call(taking(SECOND)).await.unwrap();
+    assert_eq!(launched.swap(0, Ordering::Relaxed), 2, "late by the measure of quick calls");
+    for _ in 0..30 {
+        own.call(taking(SECOND)).await.unwrap();
+    }
+    assert_eq!(launched.swap(0, Ordering::Relaxed), 30, "a second is usual here");
+    own.call(taking(3 * SECOND)).await.unwrap();
+    assert_eq!(launched.load(Ordering::Relaxed), 2, "three are not");
+}

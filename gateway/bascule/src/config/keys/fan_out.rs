@@ -30,7 +30,7 @@ static BRANCH_TABLE: Table = Table {
         key(
             "params",
             Kind::JsonTable,
-            "Its parameters; texts may hold `{placeholders}` for the call's own. Absent: the call's parameters.",
+            "Its parameters; texts, however deep, may hold `{placeholders}` for the call's own, and are left out where one of those is absent. Absent: the call's parameters.",
         ),
     ],
 };

@@ -18,8 +18,7 @@ pub(crate) static INTEGRATION: Table = Table {
         )
         .or("\"rest\""),
         key("description", Kind::Text, "For people."),
-        key("base_url", BASE_URL, "Where calls go: `http` or `https`, host, port, path prefix. `user:password@` becomes basic auth.")
-            .required(),
+        key("base_url", BASE_URL, "Where calls go: `http` or `https`, host, port, path prefix. `user:password@` becomes basic auth. Required, unless all operations are fan-outs; then there is no `/proxy`."),
         key("headers", Kind::Map(&Kind::Text), "Headers of every request, `/proxy` included. No placeholders."),
         TIMEOUT.or("\"30s\""),
         ATTEMPT_TIMEOUT,

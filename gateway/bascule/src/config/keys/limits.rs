@@ -1,6 +1,6 @@
 //! Keys of what bounds the traffic: rate limits, concurrency, hedging, priority.
 
-use super::{COUNT, Key, Kind, SHARE, Table, key};
+use super::{COUNT, Key, Kind, Table, key};
 
 pub(super) const PRIORITY: Key = key(
     "priority",
@@ -75,12 +75,12 @@ pub(super) static RATE_LIMIT: Table = Table {
             "header",
             Kind::Text,
             "The response header that says what is left, where it is none of the usual ones; `…Remaining…` has the \
-             siblings `…Limit…` and `…Reset…`.",
+             siblings `…Limit…` and `…Reset…`. Not on operations: quotas are the integration's.",
         ),
         key(
             "quota_reset_max",
             Kind::Duration,
-            "Longest hold that a provider's quota header may cause; the longest window when absent.",
+            "Longest hold that a provider's quota header may cause; the longest window when absent. Not on operations.",
         ),
     ],
 };
@@ -140,7 +140,7 @@ static ADAPTIVE: Table = Table {
         key("min", Kind::Integer { min: 1, max: 1_000_000 }, "Lowest limit.").or("1"),
         key("initial", Kind::Integer { min: 1, max: 1_000_000 }, "Limit to begin with, at most `max`.").or("20"),
         key("tolerance", Kind::Number { min: 1.0, max: 10.0 }, "gradient: growth of latency that is borne.").or("1.5"),
-        key("backoff", SHARE, "aimd: what the limit is multiplied with.").or("0.9"),
+        key("backoff", Kind::Number { min: 0.1, max: 0.99 }, "aimd: what the limit is multiplied with.").or("0.9"),
         key("latency", Kind::Duration, "aimd: a slower call counts as too slow. Absent: none does."),
     ],
 };

@@ -8,8 +8,11 @@ pub(super) const TIMEOUT: Key = key(
     Kind::Duration,
     "The whole call with all its attempts; of bodies that are passed through, up to the response head.",
 );
-pub(super) const ATTEMPT_TIMEOUT: Key =
-    key("attempt_timeout", Kind::Duration, "One attempt. Absent: only `timeout` bounds it.");
+pub(super) const ATTEMPT_TIMEOUT: Key = key(
+    "attempt_timeout",
+    Kind::Duration,
+    "One attempt; an OAuth 2 token that it needs is fetched before, in as long a time. Absent: only `timeout` bounds it.",
+);
 pub(super) const CONNECT_TIMEOUT: Key =
     key("connect_timeout", Kind::Duration, "Resolving the name, connecting and the TLS handshake.");
 pub(super) const READ_TIMEOUT: Key = key("read_timeout", Kind::Duration, "Longest silence while reading.");
@@ -81,7 +84,7 @@ static RUNG: Table = Table {
         key(
             "params",
             Kind::JsonTable,
-            "Its parameters; texts may hold `{placeholders}` for the call's own. Absent: the call's parameters.",
+            "Its parameters; texts, however deep, may hold `{placeholders}` for the call's own, and are left out where one of those is absent. Absent: the call's parameters.",
         ),
         key("default", Kind::Json, "The body of a fixed answer."),
         key("status", Kind::Integer { min: 200, max: 599 }, "The status of a fixed answer; 200 when absent."),

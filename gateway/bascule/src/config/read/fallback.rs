@@ -191,7 +191,11 @@ fn queue_rung(table: &Reader<'_, '_>, owner_operation: Option<&OperationName>) -
 
 /// Reads `fallback_on`.
 pub(crate) fn fallback_on(field: &Field<'_, '_>) -> FallbackCauses {
-    let items = field.items().unwrap_or_default();
+    let Some(items) = field.items() else { return FallbackCauses::all() };
+    if items.is_empty() {
+        let help = "leave it out for all causes; fallback = [] is a ladder without rungs";
+        field.problem("nothing would start the ladder", help);
+    }
     let causes: Vec<Cause> = items.iter().filter_map(|item| Cause::parse(item.choice()?)).collect();
     FallbackCauses::of(&causes)
 }

@@ -169,7 +169,7 @@ impl Branches<'_> {
         found.is_none_or(|(_, parameter)| parameter.required || parameter.default.is_some())
     }
 
-    /// Only a text at the top is left out when a parameter in it is absent.
+    /// A text at the top is left out when a parameter in it is absent; a table or list is there whatever it lacks.
     fn always_renders(&self, value: &serde_json::Value) -> bool {
         let mut asked = Vec::new();
         if value.is_string() {

@@ -7,7 +7,7 @@ use super::{
     cache::{CacheBase, cache},
     fallback::{Ladder, RungPlace, fallback, fallback_on},
     headers::{Values, forwarded, headers},
-    limits::{concurrency, hedge, priority, rate_limit},
+    limits::{check_hedge, concurrency, hedge, priority, rate_limit},
     operation::{Base, operation},
     plugins::{endpoints, plugins},
     policies::{default_timeouts, errors, idempotency, timeouts},
@@ -83,24 +83,30 @@ pub(crate) fn integration(
         priority: priority(&top).unwrap_or_default(),
         hedge: top.field("hedge").and_then(|field| hedge(&field)),
     };
+    check_hedge(&top, base.hedge.as_ref(), &base.timeouts);
     let concurrency = concurrency(top.field("concurrency"));
-    let proxy = top.field("proxy").and_then(|field| field.boolean()).unwrap_or(true);
-    let allow_private = top.field("allow_private").and_then(|field| field.boolean()).unwrap_or(false);
     let declared = top.field("operations");
+    // What asks no provider needs no address of one, and offers no way to it.
+    let asks_nobody = !has_url && declared.as_ref().is_some_and(|operations| operations.each_has("fan_out"));
+    let proxy = top.field("proxy").and_then(|field| field.boolean()).unwrap_or(!asks_nobody);
+    let allow_private = top.field("allow_private").and_then(|field| field.boolean()).unwrap_or(false);
     let built = declared.map(|field| self::operations(&field, &base, &mut rung_places)).unwrap_or_default();
     check(&top, &base, &built, proxy);
     fan_outs_take_no_plugins(&top, &built, &plugins);
     let file = top.ctx.source.path.clone();
     let (ctx, span) = (top.ctx, top.span.clone());
     top.finish();
-    if !has_url {
+    if !has_url && (proxy || !asks_nobody) {
         // Only now is it known whether it merely stands in the wrong table.
-        ctx.missing("base_url", "base_url", &span, "write base_url = \"https://…\"");
+        let help = if asks_nobody { ", or remove `proxy`" } else { "" };
+        ctx.missing("base_url", "base_url", &span, format!("write base_url = \"https://…\"{help}"));
     }
-    let integration = url.zip(auth).map(|(url, auth)| Integration {
+    // A bad one, or one that is missing, has its problem.
+    let has_all = url.is_some() || (asks_nobody && !proxy);
+    let integration = auth.filter(|_| has_all).map(|auth| Integration {
         name: name.clone(),
         description,
-        base_url: url.url,
+        base_url: url.map(|url| url.url),
         endpoints,
         headers: base.headers,
         timeouts: base.timeouts,

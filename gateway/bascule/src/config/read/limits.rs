@@ -4,7 +4,7 @@ use super::headers::any_header_name;
 use crate::config::{
     keys::Kind,
     reader::{Field, Reader},
-    settings::RateLimit,
+    settings::{RateLimit, Timeouts},
 };
 use bascule_resilience::{
     AdaptiveLimit, Algorithm, BulkheadConfig, HedgeAfter, HedgeConfig, Priority, RateLimiterConfig,
@@ -48,6 +48,17 @@ pub(crate) fn rate_limit(field: &Field<'_, '_>) -> Option<RateLimit> {
         header,
         quota_reset_max: quota_reset_max.or(longest).unwrap_or(first.window),
     })
+}
+
+/// Reads `rate_limit` of an operation: its own budget, to which what the provider says about its quotas does not belong.
+pub(crate) fn operation_rate_limit(field: &Field<'_, '_>) -> Option<RateLimit> {
+    if let Some(table) = field.is_table().then(|| field.table()).flatten() {
+        for name in ["header", "quota_reset_max"].iter().filter(|name| table.has(name)) {
+            let message = format!("`{name}` is about the provider's quotas, which are the integration's");
+            table.problem(name, message, "move it to the integration's [rate_limit]");
+        }
+    }
+    rate_limit(field)
 }
 
 /// Reads a limit that is one window.
@@ -122,6 +133,18 @@ pub(crate) fn hedge(field: &Field<'_, '_>) -> Option<HedgeConfig> {
         (None, None) => return None,
     };
     Some(HedgeConfig { after, max })
+}
+
+/// Notes a hedge that is never sent, because every attempt has ended by then.
+pub(crate) fn check_hedge(table: &Reader<'_, '_>, hedge: Option<&HedgeConfig>, timeouts: &Timeouts) {
+    let Some(HedgeAfter::Delay(after)) = hedge.map(|hedge| hedge.after) else { return };
+    let (name, limit) = timeouts
+        .attempt
+        .filter(|limit| *limit < timeouts.whole)
+        .map_or(("timeout", timeouts.whole), |limit| ("attempt_timeout", limit));
+    if table.has("hedge") && after >= limit {
+        table.warn("hedge", format!("no attempt takes that long: `{name}` ends it before"), "lower `after`");
+    }
 }
 
 /// Reads `hedge` of an operation; absent, the integration's where the method only reads.

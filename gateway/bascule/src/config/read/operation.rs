@@ -6,7 +6,7 @@ use super::{
     fallback::{RungPlace, fallback, fallback_on},
     fan_out::fan_out,
     headers::{Values, forwarded, headers, laid_over},
-    limits::{cost, operation_hedge, priority, rate_limit},
+    limits::{check_hedge, cost, operation_hedge, operation_rate_limit, priority},
     params::{compile, params},
     policies::{at_least_one, errors, idempotency, timeouts},
     query::query,
@@ -104,12 +104,13 @@ pub(crate) fn operation(
         table.field("circuit_breaker").map(|field| breaker(&field, &base.breaker, base.shared_breakers));
     let (breaker, shared_breaker) =
         breaker.map_or((None, None), |chosen| (Some(chosen.config), chosen.shared));
-    let rate_limit = table.field("rate_limit").and_then(|field| rate_limit(&field));
+    let rate_limit = table.field("rate_limit").and_then(|field| operation_rate_limit(&field));
     let priority = priority(&table).unwrap_or(base.priority);
     let cost = cost(&table, priority, [base.rate_limit.as_ref(), rate_limit.as_ref()]);
     let reads = matches!(method, Method::GET | Method::HEAD | Method::OPTIONS);
     let hedge = operation_hedge(&table, base.hedge.as_ref(), reads, retry_safe && !safe_by_key);
     let timeouts = timeouts(&table, base.timeouts);
+    check_hedge(&table, hedge.as_ref(), &timeouts);
     let fallback_on = table.field("fallback_on").map_or(base.fallback_on, |field| fallback_on(&field));
     let errors = table.field("errors").map_or_else(
         || Arc::clone(&base.errors),

@@ -112,7 +112,7 @@ fn build(variables: &mut Variables<'_>, name: IntegrationName, digest: [u8; 32])
     Some(Integration {
         name,
         description: String::new(),
-        base_url: base.url,
+        base_url: Some(base.url),
         endpoints: BTreeMap::new(),
         headers: Vec::new(),
         timeouts,

@@ -61,6 +61,14 @@ impl<'c, 'i> Field<'c, 'i> {
         matches!(self.value, DeValue::Array(_))
     }
 
+    /// Whether the value is a table of tables, at least one, and each of them has that key.
+    pub(crate) fn each_has(&self, name: &str) -> bool {
+        let DeValue::Table(entries) = self.value else { return false };
+        let mut entries = entries.values().map(|entry| entry.get_ref()).peekable();
+        entries.peek().is_some()
+            && entries.all(|entry| matches!(entry, DeValue::Table(table) if table.contains_key(name)))
+    }
+
     /// The field as the first of its alternative kinds that fits; itself when it has just one kind.
     pub(crate) fn as_kind(&self, fits: impl Fn(&Kind) -> bool) -> Self {
         match self.kind {

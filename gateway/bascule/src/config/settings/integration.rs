@@ -13,8 +13,8 @@ pub struct Integration {
     pub name: IntegrationName,
     /// For people.
     pub description: String,
-    /// Where calls go unless a plugin picks a named endpoint.
-    pub base_url: BaseUrl,
+    /// Where calls go unless a plugin picks a named endpoint; none where all operations are fan-outs.
+    pub base_url: Option<BaseUrl>,
     /// `[endpoints.NAME]`.
     pub endpoints: BTreeMap<String, BaseUrl>,
     /// Headers of every request, `/proxy` included.

@@ -43,7 +43,7 @@ fn every_example_loads() {
 
     let weather = &config.integrations["weather"];
     assert!(matches!(&weather.auth, Auth::ApiKey { place: ApiKeyPlace::Query(name), .. } if name == "appid"));
-    assert_eq!(weather.base_url.path, "/data/2.5");
+    assert_eq!(weather.base_url.as_ref().unwrap().path, "/data/2.5");
     assert_eq!(weather.timeouts.whole, Duration::from_secs(5));
     assert_eq!(weather.timeouts.connect, Duration::from_secs(2));
     assert_eq!(weather.breaker.reset_after, Duration::from_secs(30), "a key beside the preset wins");
@@ -61,8 +61,8 @@ fn every_example_loads() {
     assert_eq!(operation.body, BodyKind::None);
 
     let storage = &config.integrations["storage"];
-    assert_eq!(storage.base_url.authority, "127.0.0.1:9000");
-    assert!(storage.base_url.loopback);
+    assert_eq!(storage.base_url.as_ref().unwrap().authority, "127.0.0.1:9000");
+    assert!(storage.base_url.as_ref().unwrap().loopback);
     assert_eq!(storage.plugins[0].source, PluginSource::Builtin("aws-sigv4".into()));
     assert_eq!(storage.plugins[0].config["region"], "eu-central-1");
     assert_eq!(storage.operations["put_object"].body, BodyKind::Raw);

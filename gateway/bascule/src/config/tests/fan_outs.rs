@@ -213,3 +213,20 @@ fn plugins_do_not_name_a_fan_out() {
     );
     assert_one(&problems(&plugin), &["plugins: `o` is a fan-out, and plugins do not run for those"]);
 }
+
+#[test]
+fn what_asks_no_provider_needs_no_base_url_and_is_not_proxied() {
+    let other = format!("{BASE}{TARGETS}");
+    let load = |text: &str| load_texts("", &[("x", text), ("y", &other)], &[]);
+    let fan_out = "[operations.o]\nfan_out = [\"y.all\"]\n[operations.p]\nfan_out = [\"o\"]\n";
+    let loaded = load(fan_out).unwrap_or_else(|problems| panic!("{problems}"));
+    assert!(loaded.warnings.is_empty(), "{}", loaded.warnings);
+    let x = &loaded.config.integrations["x"];
+    assert!(x.base_url.is_none() && !x.proxy);
+    // With one it is proxied like any other.
+    assert!(load(&format!("{BASE}{fan_out}")).unwrap().config.integrations["x"].proxy);
+    let missing = "base_url: `base_url` is missing | write base_url = \"https://…\"";
+    assert_one(&listed(load(&format!("{fan_out}[operations.get]\npath = \"/\"\n"))), &[missing]);
+    assert_one(&listed(load(&format!("proxy = true\n{fan_out}"))), &[missing, "or remove `proxy`"]);
+    assert_one(&listed(load("description = \"nothing at all\"\n")), &[missing]);
+}

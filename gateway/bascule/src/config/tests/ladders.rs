@@ -159,6 +159,10 @@ fn causes_are_named_and_inherited() {
         &["fallback_on[0]", "did you mean `timeout`?"],
     );
     let words: Vec<&str> = Cause::ALL.iter().map(|cause| cause.as_str()).collect();
+    assert_one(
+        &problems(&format!("fallback_on = []\n{BASE}")),
+        &["fallback_on: nothing would start the ladder | leave it out for all causes; fallback = [] is"],
+    );
     let all = format!("fallback_on = {words:?}\n{BASE}");
     assert!(problems(&all).is_empty(), "every cause can be named");
 }

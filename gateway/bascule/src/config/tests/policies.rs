@@ -224,6 +224,47 @@ fn a_rate_limit_has_requests_and_a_window() {
 }
 
 #[test]
+fn quotas_of_the_provider_are_set_up_for_the_integration_and_not_for_an_operation() {
+    for line in ["header = \"X-Left\"", "quota_reset_max = \"1h\""] {
+        let name = line.split(' ').next().unwrap();
+        let limit = format!("rate_limit = {{ requests = 10, window = \"1m\", {line} }}\n");
+        assert!(problems(&format!("{limit}{BASE}")).is_empty());
+        let message = format!("operations.o.rate_limit.{name}: `{name}` is about the provider's quotas");
+        let found = operation_problems(&format!("path = \"/\"\n{limit}"));
+        assert_one(&found, &[&message, "move it to the integration's [rate_limit]"]);
+    }
+}
+
+#[test]
+fn an_adaptive_limit_is_cut_and_not_abolished_by_its_backoff() {
+    let with = |backoff: f64| {
+        let adaptive = format!("{{ algorithm = \"aimd\", backoff = {backoff:?} }}");
+        problems(&format!("concurrency = {{ adaptive = {adaptive} }}\n{BASE}"))
+    };
+    assert!(with(0.1).is_empty() && with(0.99).is_empty());
+    for backoff in [0.0, 1.0] {
+        assert_one(&with(backoff), &["concurrency.adaptive.backoff: must lie between 0.1 and 0.99"]);
+    }
+}
+
+#[test]
+fn a_hedge_that_comes_after_the_end_is_doubted() {
+    let found =
+        |head: &str, lines: &str| problems(&format!("{head}{BASE}[operations.o]\npath = \"/\"\n{lines}"));
+    let hedge = "hedge = { after = \"5s\" }\n";
+    assert!(found(hedge, "").is_empty() && found("", hedge).is_empty());
+    assert_one(
+        &found(&format!("timeout = \"5s\"\n{hedge}"), ""),
+        &["2: hedge: no attempt takes that long: `timeout` ends it before | lower `after`"],
+    );
+    assert_one(
+        &found("attempt_timeout = \"1s\"\n", hedge),
+        &["operations.o.hedge: no attempt takes that long: `attempt_timeout` ends it before"],
+    );
+    assert!(found("timeout = \"5s\"\n", &format!("timeout = \"9s\"\n{hedge}")).is_empty());
+}
+
+#[test]
 fn caching_is_for_get_and_head() {
     let rule = |head: &str, lines: &str| {
         let x = integration(&format!("{head}{BASE}[operations.o]\npath = \"/\"\n{lines}\n"));

@@ -77,16 +77,17 @@ impl Received {
     }
 }
 
-/// Makes one attempt, the call's `number`th, in the time that `limit` allows it (none: the call's). `hedge` says that it
-/// runs beside another one.
+/// Makes one attempt, the call's `number`th, in the time that `limit` allows it (none: the call's). `token` is what it
+/// authenticates with, where that had to be fetched; `hedge` says that it runs beside another one.
 ///
 /// # Errors
-/// When the request could not be signed or no token could be had: nothing was sent.
+/// When the request could not be signed: nothing was sent.
 pub(super) async fn attempt(
     fetch: &Fetch,
     outbound: &Outbound,
     number: u32,
     limit: Option<Duration>,
+    token: Option<&Secret>,
     hedge: bool,
 ) -> Result<Attempt, Box<Failure>> {
     let mut under_way = UnderWay { fetch, noted: None };
@@ -99,8 +100,8 @@ pub(super) async fn attempt(
         let url = || fetch.services.telemetry.redactor().url(&shown_url(outbound));
         let span = fetch.progress.attempt_span(resend, &outbound.method, url, &base.host, base.port);
         let deadline = deadline(fetch, limit);
-        let (wire, used) = match sign(fetch, outbound, number, span.as_ref(), deadline).await {
-            Ok(signed) => signed,
+        let wire = match sign(fetch, outbound, number, span.as_ref(), token).await {
+            Ok(wire) => wire,
             Err(failure) => {
                 end(span, None, Some(failure.error_type));
                 return Err(failure);
@@ -125,11 +126,11 @@ pub(super) async fn attempt(
             }
             sent => {
                 let bodiless = outbound.method == Method::HEAD;
-                let mut attempt = receive(fetch, number, bodiless, sent, used, deadline).await;
+                let mut attempt = receive(fetch, number, bodiless, sent, token, deadline).await;
                 let now = fetch.services.now();
                 let elapsed = now.saturating_duration_since(begun);
                 attempt.elapsed = elapsed;
-                fetch.progress.judged(noted, &judged(&attempt, elapsed));
+                fetch.progress.judged(noted, &judged(fetch, &attempt, elapsed));
                 under_way.noted = None;
                 let error_type = (attempt.outcome != Outcome::Success).then(|| attempt.outcome.as_str());
                 end(span, attempt.status, error_type);
@@ -153,7 +154,7 @@ impl Drop for UnderWay<'_> {
     }
 }
 
-fn judged(attempt: &Attempt, elapsed: Duration) -> Judged {
+fn judged<'a>(fetch: &'a Fetch, attempt: &'a Attempt, elapsed: Duration) -> Judged<'a> {
     let retry_after = match attempt.outcome {
         Outcome::Throttled { retry_after } | Outcome::Transient { retry_after } => retry_after,
         _ => None,
@@ -163,7 +164,8 @@ fn judged(attempt: &Attempt, elapsed: Duration) -> Judged {
         outcome: attempt.outcome.as_str(),
         status: attempt.status.map(|status| status.as_u16()),
         retry_after,
-        quota: attempt.quotas.tightest().map(|quota| (quota.remaining, quota.reset)),
+        quotas: &attempt.quotas,
+        numbers: &fetch.integration.quota_numbers,
         timed_out: attempt.timed_out,
         sent: attempt.sent,
     }
@@ -181,8 +183,8 @@ async fn sign(
     outbound: &Outbound,
     number: u32,
     span: Option<&AttemptSpan>,
-    deadline: Option<(Instant, TimeoutKind)>,
-) -> Result<(Wire, Option<Secret>), Box<Failure>> {
+    token: Option<&Secret>,
+) -> Result<Wire, Box<Failure>> {
     let phases = &fetch.operation.phases;
     let read = !phases.response_mappers.is_empty() || !phases.error_mappers.is_empty();
     let identity = read || phases.classifier.is_some() || fetch.store_as.is_some();
@@ -195,13 +197,8 @@ async fn sign(
         .signer
         .as_ref()
         .map(|_| phases::request_head(&wire.method, &wire.path, wire.query.as_deref(), &wire.headers));
-    let used = match deadline {
-        None => authenticate(fetch, outbound, &mut wire).await?,
-        Some((at, kind)) => timeout_at(at, authenticate(fetch, outbound, &mut wire))
-            .await
-            .map_err(|_| Failure::timeout(kind))??,
-    };
-    let (Some(signer), Some(head)) = (&phases.signer, shown) else { return Ok((wire, used)) };
+    authenticate(fetch, outbound, &mut wire, token)?;
+    let (Some(signer), Some(head)) = (&phases.signer, shown) else { return Ok(wire) };
     let context = phases::context(fetch, number, idempotency(fetch).map(|(_, value)| value));
     let body = match &outbound.body {
         OutboundBody::Held(octets) => HostBody::bytes(octets.clone()),
@@ -213,7 +210,7 @@ async fn sign(
     let applied =
         patch.and_then(|patch| apply(&mut wire, &patch).map_err(|reason| PluginError::BadAnswer { reason }));
     applied.map_err(|error| phases::signing_failure(&error))?;
-    Ok((wire, used))
+    Ok(wire)
 }
 
 /// A signer adds and replaces headers and appends to the query; it can alter nothing else.
@@ -249,7 +246,7 @@ fn idempotency(fetch: &Fetch) -> Option<(&HeaderName, &HeaderValue)> {
 }
 
 /// The nearer of the call's end and the attempt's.
-fn deadline(fetch: &Fetch, limit: Option<Duration>) -> Option<(Instant, TimeoutKind)> {
+pub(super) fn deadline(fetch: &Fetch, limit: Option<Duration>) -> Option<(Instant, TimeoutKind)> {
     let whole = fetch.deadline.instant().map(Instant::from_std);
     // A limit beyond what can be added up (`timeout_factor` may be large) is none.
     let own = limit.and_then(|limit| Instant::from_std(fetch.services.now()).checked_add(limit));
@@ -266,7 +263,7 @@ async fn receive(
     number: u32,
     bodiless: bool,
     sent: Result<(Head, Exchange), SendError>,
-    used: Option<Secret>,
+    token: Option<&Secret>,
     deadline: Option<(Instant, TimeoutKind)>,
 ) -> Attempt {
     let (mut head, exchange) = match sent {
@@ -296,7 +293,7 @@ async fn receive(
     let renewable = matches!(auth, Auth::OAuth2(_)) || phases.signer.is_some();
     let judgement = judge(fetch, number, head.status, &head.headers, shown, renewable).await;
     if judgement.outcome == Outcome::AuthExpired
-        && let (Some(cell), Some(token)) = (&fetch.integration.token, &used)
+        && let (Some(cell), Some(token)) = (&fetch.integration.token, token)
     {
         cell.invalidate(token);
     }

@@ -2,20 +2,22 @@
 //!
 //! A hedge costs what a retry costs, so it is paid from the same budget; and it waits for nothing, since it is sent to
 //! save time: without a token, a place, or a circuit that is closed there is none. The first good answer wins, and the
-//! other exchange is dropped, which closes its connection or resets its stream.
+//! other exchange is dropped, which closes its connection or resets its stream. The race is between exchanges alone: the
+//! token that they show is fetched before it.
 
 use super::{
-    super::{Failure, call::Fetch, call::Input, request::Outbound},
+    super::{Failure, auth, call::Fetch, call::Input, request::Outbound},
     asked,
     exchange::{self, Attempt},
     learn,
 };
-use crate::model::{CallPhase, Outcome};
+use crate::model::{CallPhase, Outcome, Secret};
 use bascule_resilience::{BulkheadPermit, hedged};
 use http::Method;
 use std::time::Duration;
+use tokio::time::timeout_at;
 
-/// Makes the call's `number`th attempt, in the time that `limit` allows it.
+/// Makes the call's `number`th attempt: the time that `limit` allows is each exchange's, and before them the token's.
 ///
 /// # Errors
 /// When the request could not be signed or no token could be had: nothing was sent.
@@ -25,10 +27,12 @@ pub(super) async fn attempt(
     number: u32,
     limit: Option<Duration>,
 ) -> Result<Attempt, Box<Failure>> {
+    let token = token(fetch, limit).await?;
+    let exchanges = Exchanges { fetch, outbound, number, limit, token: token.as_ref() };
     let begun = fetch.services.now();
     let done = match plan(fetch, outbound) {
-        None => once(fetch, outbound, number, limit, None).await,
-        Some((delay, max)) => race(fetch, outbound, number, limit, (delay, max)).await,
+        None => exchanges.once(None).await,
+        Some((delay, max)) => exchanges.race(delay, max).await,
     };
     // The race, and not the exchange that won it: a percentile of hedges' own times would fall and fall.
     if done.as_ref().is_ok_and(|attempt| attempt.outcome == Outcome::Success) {
@@ -42,43 +46,54 @@ pub(super) async fn attempt(
     done
 }
 
-async fn race(
-    fetch: &Fetch,
-    outbound: &Outbound,
-    number: u32,
-    limit: Option<Duration>,
-    (delay, max): (Duration, u32),
-) -> Result<Attempt, Box<Failure>> {
-    let mut overlap = None;
-    let hedge = |_| {
-        let place = granted(fetch)?;
-        overlap.get_or_insert_with(|| fetch.progress.overlap(CallPhase::Hedge, fetch.services.now()));
-        Some(once(fetch, outbound, number, limit, Some(place)))
-    };
-    let good = |done: &Result<Attempt, Box<Failure>>| {
-        done.as_ref().is_ok_and(|attempt| matches!(attempt.outcome, Outcome::Success | Outcome::Rejected))
-    };
-    let first = once(fetch, outbound, number, limit, None);
-    let raced = hedged(&*fetch.services.clock, delay, max, first, hedge, good).await;
-    if let Some(overlap) = overlap {
-        overlap.end(CallPhase::Attempt, fetch.services.now());
-        let won = raced.winner > 0 && good(&raced.value);
-        fetch.operation.metrics.hedge(if won { "won" } else { "lost" });
+/// The token of the attempt's exchanges, in its time.
+async fn token(fetch: &Fetch, limit: Option<Duration>) -> Result<Option<Secret>, Box<Failure>> {
+    match exchange::deadline(fetch, limit) {
+        None => auth::token(fetch).await,
+        Some((at, kind)) => {
+            timeout_at(at, auth::token(fetch)).await.unwrap_or_else(|_| Err(Failure::timeout(kind)))
+        }
     }
-    raced.value
 }
 
-/// One exchange. What it says about the provider's limits is heard also when another one wins.
-async fn once(
-    fetch: &Fetch,
-    outbound: &Outbound,
+/// The exchanges of one attempt: one, and its hedges.
+#[derive(Clone, Copy)]
+struct Exchanges<'a> {
+    fetch: &'a Fetch,
+    outbound: &'a Outbound,
     number: u32,
     limit: Option<Duration>,
-    place: Option<BulkheadPermit>,
-) -> Result<Attempt, Box<Failure>> {
-    let mut attempt = exchange::attempt(fetch, outbound, number, limit, place.is_some()).await?;
-    attempt.held_until = learn(fetch, &attempt);
-    Ok(attempt)
+    token: Option<&'a Secret>,
+}
+
+impl Exchanges<'_> {
+    async fn race(self, delay: Duration, max: u32) -> Result<Attempt, Box<Failure>> {
+        let fetch = self.fetch;
+        let mut overlap = None;
+        let hedge = |_| {
+            let place = granted(fetch)?;
+            overlap.get_or_insert_with(|| fetch.progress.overlap(CallPhase::Hedge, fetch.services.now()));
+            Some(self.once(Some(place)))
+        };
+        let good = |done: &Result<Attempt, Box<Failure>>| {
+            done.as_ref().is_ok_and(|attempt| matches!(attempt.outcome, Outcome::Success | Outcome::Rejected))
+        };
+        let raced = hedged(&*fetch.services.clock, delay, max, self.once(None), hedge, good).await;
+        if let Some(overlap) = overlap {
+            overlap.end(CallPhase::Attempt, fetch.services.now());
+            let won = raced.winner > 0 && good(&raced.value);
+            fetch.operation.metrics.hedge(if won { "won" } else { "lost" });
+        }
+        raced.value
+    }
+
+    /// One exchange. What it says about the provider's limits is heard also when another one wins.
+    async fn once(self, place: Option<BulkheadPermit>) -> Result<Attempt, Box<Failure>> {
+        let Self { fetch, outbound, number, limit, token } = self;
+        let mut attempt = exchange::attempt(fetch, outbound, number, limit, token, place.is_some()).await?;
+        attempt.held_until = learn(fetch, &attempt);
+        Ok(attempt)
+    }
 }
 
 /// After how long the attempt is doubled, and how often; none when it is not.

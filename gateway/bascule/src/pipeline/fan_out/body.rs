@@ -1,41 +1,48 @@
 //! Branches' bodies: held within one bound for all of them, and written as JSON.
+//!
+//! Fan-outs within a fan-out share its bound: what a branch holds of the room is free again when its fan-out's answer has
+//! been made, and then the answer as a whole takes its place as the body of a branch of the outer one.
 
-use crate::model::{BodyError, Payload};
-use bytes::{Bytes, BytesMut};
+use crate::{
+    model::{BodyError, Payload},
+    pipeline::held::{Held, hold_while},
+};
+use bytes::Bytes;
 use data_encoding::BASE64;
 use http::HeaderValue;
-use http_body::Body;
-use http_body_util::BodyExt;
 use serde::de::IgnoredAny;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
-/// How many octets all branches together may hold.
-pub(super) struct Room {
+/// How many octets all branches together may hold, those of fan-outs among them included.
+pub struct Room {
     size: u64,
     left: AtomicU64,
 }
 
-/// What one branch has taken of it; given back when the branch fails.
-pub(super) struct Share<'a> {
-    room: &'a Room,
+/// What one branch has taken of it; given back when it is dropped.
+pub(super) struct Share {
+    room: Arc<Room>,
     taken: u64,
 }
 
 impl Room {
-    pub(super) fn new(size: u64) -> Self {
-        Self { size, left: AtomicU64::new(size) }
+    pub(super) fn new(size: u64) -> Arc<Self> {
+        Arc::new(Self { size, left: AtomicU64::new(size) })
     }
 
     pub(super) fn size(&self) -> u64 {
         self.size
     }
 
-    pub(super) fn share(&self) -> Share<'_> {
-        Share { room: self, taken: 0 }
+    pub(super) fn share(self: &Arc<Self>) -> Share {
+        Share { room: Arc::clone(self), taken: 0 }
     }
 }
 
-impl Share<'_> {
+impl Share {
     /// Takes so many octets more; false when they are not there, and nothing is taken.
     pub(super) fn take(&mut self, octets: u64) -> bool {
         let less = |left: u64| left.checked_sub(octets);
@@ -45,14 +52,9 @@ impl Share<'_> {
         }
         there
     }
-
-    /// Keeps what was taken for good.
-    pub(super) fn keep(mut self) {
-        self.taken = 0;
-    }
 }
 
-impl Drop for Share<'_> {
+impl Drop for Share {
     fn drop(&mut self) {
         self.room.left.fetch_add(self.taken, Ordering::Relaxed);
     }
@@ -62,26 +64,18 @@ impl Drop for Share<'_> {
 ///
 /// # Errors
 /// [`BodyError`] when it breaks off, or [`BodyError::TooLarge`] when the room does not suffice.
-pub(super) async fn held(body: Payload, share: &mut Share<'_>) -> Result<Bytes, BodyError> {
+pub(super) async fn held(body: Payload, share: &mut Share) -> Result<Bytes, BodyError> {
     let too_large = BodyError::TooLarge(share.room.size);
-    let mut stream = match body {
-        Payload::Full(octets) => {
-            return if share.take(octets.len() as u64) { Ok(octets) } else { Err(too_large) };
+    match body {
+        Payload::Full(octets) if share.take(octets.len() as u64) => Ok(octets),
+        Payload::Full(_) => Err(too_large),
+        Payload::Stream(stream) => {
+            match hold_while(stream, share.room.size, |octets| share.take(octets)).await? {
+                Held::Whole(octets) => Ok(octets),
+                Held::Larger(_) => Err(too_large),
+            }
         }
-        Payload::Stream(stream) => stream,
-    };
-    if stream.size_hint().lower() > share.room.size {
-        return Err(too_large);
     }
-    let mut octets = BytesMut::new();
-    while let Some(frame) = stream.frame().await {
-        let Ok(data) = frame?.into_data() else { continue };
-        if !share.take(data.len() as u64) {
-            return Err(too_large);
-        }
-        octets.extend_from_slice(&data);
-    }
-    Ok(octets.freeze())
 }
 
 /// A body as a JSON value: JSON as it is, text as a string, anything else as `{"base64": "…"}`, none as `null`.
@@ -164,15 +158,15 @@ mod tests {
     }
 
     #[test]
-    fn what_a_failed_branch_held_is_there_for_the_others() {
+    fn what_a_branch_held_is_there_for_the_others_when_it_is_done() {
         let room = Room::new(10);
-        let mut kept = room.share();
-        assert!(kept.take(4));
-        kept.keep();
+        let mut holding = room.share();
+        assert!(holding.take(4));
         let mut failed = room.share();
         assert!(failed.take(6) && !failed.take(1));
         drop(failed);
-        assert!(room.share().take(6));
-        assert!(!room.share().take(7));
+        assert!(!room.share().take(7) && room.share().take(6));
+        drop(holding);
+        assert!(room.share().take(10));
     }
 }

@@ -5,7 +5,7 @@ use super::{
         LiveOperation,
         decode::{DecodeError, decode},
     },
-    body::{Room, embedded, held},
+    body::{Room, Share, embedded, held},
     is_partial, is_private,
 };
 use crate::model::{Answer, BodyError, Cause, Code, Problem, Source, TimeoutKind};
@@ -25,6 +25,8 @@ pub(super) struct Success {
     pub(super) source: Source,
     /// As JSON.
     body: Vec<u8>,
+    /// The room that the body takes.
+    _share: Share,
     /// Whether it is no provider's whole answer: a rung's, or a fan-out's that lacks something itself.
     pub(super) partial: bool,
     /// Whether it was meant for one caller.
@@ -48,7 +50,7 @@ impl Success {
     pub(super) async fn hold(
         answer: Answer,
         operation: &LiveOperation,
-        room: &Room,
+        room: &Arc<Room>,
         deadline: Deadline,
     ) -> Result<Self, Missed> {
         let Answer { status, mut headers, body, source, .. } = answer;
@@ -68,11 +70,11 @@ impl Success {
         if !share.take(grown as u64) {
             return Err(Missed::broken(&BodyError::TooLarge(room.size())));
         }
-        share.keep();
         let told = matches!(source, Source::Upstream | Source::Coalesced | Source::Cache | Source::Plugin);
         Ok(Self {
             status,
             body: embedded(headers.get(CONTENT_TYPE), &octets),
+            _share: share,
             partial: !told || is_partial(operation, &headers),
             private: headers.contains_key(SET_COOKIE) || is_private(operation, &headers),
             source,
@@ -168,7 +170,14 @@ mod tests {
     use super::*;
 
     fn success(body: &str, source: Source) -> Success {
-        Success { status: StatusCode::OK, source, body: body.into(), partial: false, private: false }
+        Success {
+            status: StatusCode::OK,
+            source,
+            body: body.into(),
+            _share: Room::new(0).share(),
+            partial: false,
+            private: false,
+        }
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! One call's progress, as its own stages and a fetch in a task of its own see it.
 
 use super::*;
-use crate::telemetry::Telemetry;
+use crate::{
+    pipeline::quota::{QuotaNumbers, Quotas},
+    telemetry::Telemetry,
+};
 use std::time::SystemTime;
 
 const MS: Duration = Duration::from_millis(1);
@@ -10,16 +13,19 @@ fn progress(begun: Instant, journal: bool) -> Arc<Progress> {
     Progress::new(Telemetry::disabled().call_span(None, SystemTime::UNIX_EPOCH), begun, journal)
 }
 
-fn judged(outcome: &'static str) -> Judged {
-    Judged {
+/// Takes down an outcome of an answer that says nothing else.
+fn judge(progress: &Progress, noted: Noted, outcome: &'static str) {
+    let judged = Judged {
         elapsed: MS,
         outcome,
         status: None,
         retry_after: None,
-        quota: None,
+        quotas: &Quotas::default(),
+        numbers: &QuotaNumbers::default(),
         timed_out: false,
         sent: true,
-    }
+    };
+    progress.judged(noted, &judged);
 }
 
 #[test]
@@ -34,9 +40,9 @@ fn a_fetch_works_for_its_caller_until_that_one_stops_waiting() {
     drop(attached);
     call.switch(CallPhase::Fallback, begun + 3 * MS);
     fetch.switch(CallPhase::Backoff, begun + 4 * MS);
-    fetch.judged(noted, &judged("transient"));
+    judge(&fetch, noted, "transient");
     let late = fetch.attempt(&own, begun + 5 * MS, false);
-    fetch.judged(late, &judged("success"));
+    judge(&fetch, late, "success");
     let spent = call.stop(begun + 6 * MS);
     assert_eq!(
         spent.phases().collect::<Vec<_>>(),
@@ -53,7 +59,7 @@ fn a_call_without_a_journal_notes_nothing() {
     let begun = Instant::now();
     let call = progress(begun, false);
     let noted = call.attempt(&"a.x".into(), begun, false);
-    call.judged(noted, &judged("success"));
+    judge(&call, noted, "success");
     assert_eq!(call.totals().attempts, 1);
     assert!(call.take_notes().is_none());
 }

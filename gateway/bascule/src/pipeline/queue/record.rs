@@ -74,6 +74,7 @@ pub fn restore(
         priority: Some(Priority::Low),
         progress: Arc::clone(progress),
         depth: 0,
+        room: None,
         origin: Origin::Outbox,
     })
 }

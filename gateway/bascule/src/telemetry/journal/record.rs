@@ -16,6 +16,9 @@ pub const VERSION: u8 = 1;
 /// Attempts that a record holds; further ones are only counted.
 pub const ATTEMPTS_MAX: usize = 16;
 
+/// Quotas that a record holds of an attempt; providers have one to three.
+pub const QUOTAS_MAX: usize = 4;
+
 /// How calls end that a mechanism refused before the provider was asked.
 pub const REFUSALS: [&str; 3] = ["circuit-open", "rate-limited", "overloaded"];
 
@@ -80,9 +83,9 @@ pub struct AttemptRecord {
     /// The wait that the provider asked for, before any clamp.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
-    /// What the answer said about the provider's quota.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub quota: Option<QuotaRecord>,
+    /// What the answer said about the provider's quotas, at most [`QUOTAS_MAX`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quotas: Vec<QuotaRecord>,
     /// Whether a time limit ended it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub timed_out: bool,
@@ -94,14 +97,20 @@ pub struct AttemptRecord {
     pub hedge: bool,
 }
 
-/// What a provider said about its quota.
+/// What a provider said about one of its quotas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QuotaRecord {
+    /// Which of the integration's quotas, counted from 0 in the order in which this run of the gateway heard of them:
+    /// their names are the provider's words.
+    pub number: u8,
     /// Calls that are left.
     pub remaining: u64,
     /// Calls per window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
+    /// The window's length.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_ms: Option<u64>,
     /// Until it is renewed, from the answer on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reset_ms: Option<u64>,
@@ -123,7 +132,7 @@ impl Default for AttemptRecord {
             outcome: Cow::Borrowed("cancelled"),
             status: None,
             retry_after_ms: None,
-            quota: None,
+            quotas: Vec::new(),
             timed_out: false,
             sent: true,
             hedge: false,
@@ -201,7 +210,16 @@ mod tests {
                     outcome: "throttled".into(),
                     status: Some(429),
                     retry_after_ms: Some(2000),
-                    quota: Some(QuotaRecord { remaining: 0, limit: None, reset_ms: Some(60_000) }),
+                    quotas: vec![
+                        QuotaRecord {
+                            number: 0,
+                            remaining: 0,
+                            limit: Some(10),
+                            window_ms: Some(60_000),
+                            reset_ms: Some(2500),
+                        },
+                        QuotaRecord { number: 1, remaining: 7, limit: None, window_ms: None, reset_ms: None },
+                    ],
                     ..AttemptRecord::default()
                 },
                 AttemptRecord {
@@ -223,7 +241,7 @@ mod tests {
             r#""safe":true,"timeout_ms":5000,"status":200,"source":"operation","ended":"upstream-429","refused":null,"#,
             r#""cache":"miss","elapsed_ms":12.345,"queued_ms":0.0,"attempts":["#,
             r#"{"at_ms":0.25,"ms":3.5,"outcome":"throttled","status":429,"retry_after_ms":2000,"#,
-            r#""quota":{"remaining":0,"reset_ms":60000}},"#,
+            r#""quotas":[{"number":0,"remaining":0,"limit":10,"window_ms":60000,"reset_ms":2500},{"number":1,"remaining":7}]},"#,
             r#"{"of":"backup.get","at_ms":4.0,"ms":8.0,"outcome":"transient","timed_out":true,"sent":false,"hedge":true}]}"#
         );
         assert_eq!(line, expected);

@@ -5,7 +5,7 @@
 
 use crate::bindings::bascule::plugin::types::{Field, FieldValue, Header, RequestHead};
 use crate::error::PluginError;
-use crate::limits::{HEADER_BYTES_MAX, HEADER_LINES_MAX};
+use crate::limits::Limits;
 use crate::secret::SecretValue;
 
 /// Longest path or query. Beyond this providers answer 414 anyway.
@@ -24,7 +24,7 @@ const NOT_A_SIGNERS: [&str; 9] = [
     "expect",
 ];
 
-pub(super) fn request(head: RequestHead) -> Result<RequestHead, PluginError> {
+pub(super) fn request(head: RequestHead, limits: &Limits) -> Result<RequestHead, PluginError> {
     let method = head.method.as_str();
     let is_method =
         !method.is_empty() && method.len() <= 32 && method.bytes().all(|c| c.is_ascii_uppercase());
@@ -42,7 +42,7 @@ pub(super) fn request(head: RequestHead) -> Result<RequestHead, PluginError> {
     if head.query.as_deref().is_some_and(|query| !is_target(query.as_bytes(), b"#")) {
         return Err(PluginError::bad_answer("an invalid query"));
     }
-    Ok(RequestHead { headers: headers(head.headers)?, ..head })
+    Ok(RequestHead { headers: headers(head.headers, limits)?, ..head })
 }
 
 /// `.` and `..`, also percent-encoded.
@@ -56,9 +56,9 @@ fn is_target(octets: &[u8], delimiters: &[u8]) -> bool {
     octets.len() <= TARGET_BYTES_MAX && octets.iter().all(|c| c.is_ascii_graphic() && !delimiters.contains(c))
 }
 
-pub(super) fn headers(headers: Vec<Header>) -> Result<Vec<Header>, PluginError> {
+pub(super) fn headers(headers: Vec<Header>, limits: &Limits) -> Result<Vec<Header>, PluginError> {
     let sizes = headers.iter().map(|header| header.name.len() + header.value.len());
-    size(headers.len(), sizes.sum())?;
+    size(headers.len(), sizes.sum(), limits)?;
     let checked = |header: Header| {
         let name = name(&header.name)?;
         value(&name, &header.value)?;
@@ -103,20 +103,20 @@ pub(super) fn query_part(part: &[u8]) -> Result<(), PluginError> {
 }
 
 /// The caps before secrets are put in, so that a thousand inserts are not rendered first.
-pub(super) fn fields_size(fields: &[Field]) -> Result<(), PluginError> {
+pub(super) fn fields_size(fields: &[Field], limits: &Limits) -> Result<(), PluginError> {
     let value = |field: &Field| match &field.value {
         FieldValue::Plain(octets) => octets.len(),
         FieldValue::Secret(insert) => insert.lead.len() + insert.prefix.len() + insert.suffix.len(),
     };
-    size(fields.len(), fields.iter().map(|field| field.name.len() + value(field)).sum())
+    size(fields.len(), fields.iter().map(|field| field.name.len() + value(field)).sum(), limits)
 }
 
-pub(super) fn secrets_size(fields: &[(String, SecretValue)]) -> Result<(), PluginError> {
-    size(fields.len(), fields.iter().map(|(name, value)| name.len() + value.bytes.len()).sum())
+pub(super) fn secrets_size(fields: &[(String, SecretValue)], limits: &Limits) -> Result<(), PluginError> {
+    size(fields.len(), fields.iter().map(|(name, value)| name.len() + value.bytes.len()).sum(), limits)
 }
 
-fn size(lines: usize, octets: usize) -> Result<(), PluginError> {
-    if lines > HEADER_LINES_MAX || octets > HEADER_BYTES_MAX {
+fn size(lines: usize, octets: usize, limits: &Limits) -> Result<(), PluginError> {
+    if lines > limits.header_lines || octets > limits.header_bytes {
         let reason = format!("{lines} lines and {octets} octets of headers or query");
         return Err(PluginError::bad_answer(reason));
     }
@@ -135,6 +135,14 @@ mod tests {
             query: query.map(Into::into),
             headers: Vec::new(),
         }
+    }
+
+    fn request(head: RequestHead) -> Result<RequestHead, PluginError> {
+        super::request(head, &Limits::default())
+    }
+
+    fn headers(headers: Vec<Header>) -> Result<Vec<Header>, PluginError> {
+        super::headers(headers, &Limits::default())
     }
 
     #[test]
@@ -175,6 +183,6 @@ mod tests {
         let many = |lines, octets| {
             headers(vec![Header { name: "a".into(), value: vec![b'x'; octets] }; lines]).is_ok()
         };
-        assert!(many(100, 300) && !many(101, 1) && !many(1, HEADER_BYTES_MAX));
+        assert!(many(100, 300) && !many(101, 1) && !many(1, 32 << 10));
     }
 }
