@@ -29,6 +29,7 @@ mod observer;
 mod phase;
 mod plugin;
 mod random;
+mod rehearsal;
 mod secret;
 mod state;
 
@@ -44,9 +45,12 @@ pub use inspect::{ArtifactKind, Description, ImportedInterface, Inspection};
 pub use limits::Limits;
 pub use observer::{LogLevel, Observer, TracingObserver};
 pub use phase::{Phase, WIT_TRACK};
-pub use plugin::Plugin;
 pub use plugin::answer::{AuthPatch, MappedRequest, Mapping, OutgoingBody, Reply};
 pub use plugin::load::PluginSpec;
+pub use plugin::{Plugin, PluginId};
 pub use random::{RandomError, RandomSource, SystemRandom};
+pub use rehearsal::{
+    Difference, Exchange, ExchangeError, REHEARSAL_MAX, Rehearsal, RehearsalError, Rehearsed,
+};
 pub use secret::{SecretBytes, SecretValue};
 pub use state::CallContext;

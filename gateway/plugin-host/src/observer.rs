@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 pub use crate::bindings::bascule::plugin::log::Level as LogLevel;
+use crate::plugin::PluginId;
 
 /// Receives what plugins log and how their calls went. Called on the call path: must not block.
 pub trait Observer: Send + Sync {
@@ -21,6 +22,12 @@ pub trait Observer: Send + Sync {
     /// One finished call, waiting for an instance included. `failure` is one of `fault`, `trap`,
     /// `cpu`, `wall`, `memory`, `busy`, `unavailable`, `bad-answer`.
     fn call(&self, plugin: &str, phase: &str, elapsed: Duration, failure: Option<&'static str>);
+
+    /// The plugin's breaker opened: it has kept failing and is left alone for a while. Called once each time,
+    /// after the failure was counted, with no lock held. Default: nothing.
+    fn out_of_service(&self, plugin: &str, id: PluginId) {
+        let _ = (plugin, id);
+    }
 }
 
 /// Writes plugin logs to `tracing` under the target `bascule::plugin`; drops durations.

@@ -11,5 +11,6 @@ mod limits;
 mod loading;
 mod logging;
 mod phases;
+mod rehearsal;
 mod signing;
 mod support;

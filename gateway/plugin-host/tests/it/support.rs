@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bascule_plugin_host::{
-    CallContext, HostConfig, LogLevel, Observer, Plugin, PluginHost, PluginSpec, RequestHead, ResponseHead,
+    CallContext, HostConfig, LogLevel, Observer, Plugin, PluginHost, PluginId, PluginSpec, RequestHead,
+    ResponseHead,
 };
 use parking_lot::Mutex;
 use wit_component::StringEncoding;
@@ -109,6 +110,7 @@ impl Image {
 pub(crate) struct Recorder {
     pub(crate) lines: Mutex<Vec<(LogLevel, String)>>,
     pub(crate) calls: Mutex<Vec<(String, Option<&'static str>)>>,
+    pub(crate) out_of_service: Mutex<Vec<PluginId>>,
 }
 
 impl Observer for Recorder {
@@ -118,6 +120,10 @@ impl Observer for Recorder {
 
     fn call(&self, _: &str, phase: &str, _: Duration, failure: Option<&'static str>) {
         self.calls.lock().push((phase.to_owned(), failure));
+    }
+
+    fn out_of_service(&self, _: &str, id: PluginId) {
+        self.out_of_service.lock().push(id);
     }
 }
 
