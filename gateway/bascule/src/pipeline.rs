@@ -43,7 +43,9 @@ mod validate;
 pub use call::{Call, Input, InputBody, ProxyRequest};
 pub use failure::Failure;
 pub use held::{Held, hold};
-pub use live::{BoundPlugin, Generation, LiveIntegration, LiveOperation, Policy, Services};
+pub use live::{
+    BoundPlugin, Generation, LiveIntegration, LiveOperation, LivePlugin, Policy, Services, Swapped,
+};
 pub use phases::Phases;
 pub use progress::{Looked, Overlap, Progress, Totals};
 pub use reply::{Landing, Reply};

@@ -1,6 +1,6 @@
 //! Where an answer is not what was expected, for people.
 //!
-//! Places are JSON pointers into the expectation. A member that is `null` is the same as none.
+//! Places are JSON pointers into the expectation.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 const DIFFERENCES_MAX: usize = 20;
 
 /// Octets of a value in a message: bodies may be long.
-const SHOWN_BYTES_MAX: usize = 200;
+const SHOWN_BYTES_MAX: usize = 400;
 
 /// One place where a plugin did something else.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +57,6 @@ pub(super) fn differences(expected: Option<&Value>, got: &Value) -> Vec<Differen
 }
 
 fn compare(path: &str, expected: Option<&Value>, got: Option<&Value>, found: &mut Vec<Difference>) {
-    let (expected, got) = (expected.filter(there), got.filter(there));
     match (expected, got) {
         (Some(Value::Object(expected)), Some(Value::Object(got))) => {
             let added = got.keys().filter(|name| !expected.contains_key(*name));
@@ -81,10 +80,6 @@ fn compare(path: &str, expected: Option<&Value>, got: Option<&Value>, found: &mu
     }
 }
 
-fn there(value: &&Value) -> bool {
-    !value.is_null()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,8 +91,8 @@ mod tests {
 
     #[test]
     fn each_difference_is_named_by_its_place() {
-        let expected = json!({"a": [1, 2], "b/c": "x", "gone": 1, "same": {"x": null}});
-        let got = json!({"a": [1, 3, 4], "b/c": {"x": 1}, "new": true, "same": {}});
+        let expected = json!({"a": [1, 2], "b/c": "x", "gone": 1, "null": {"x": null}});
+        let got = json!({"a": [1, 3, 4], "b/c": {"x": 1}, "new": true, "null": {}});
         assert_eq!(
             texts(expected, got),
             [
@@ -105,6 +100,7 @@ mod tests {
                 "/a/2: expected nothing, got 4",
                 r#"/b~1c: expected "x", got {"x":1}"#,
                 "/gone: expected 1, got nothing",
+                "/null/x: expected null, got nothing",
                 "/new: expected nothing, got true",
             ]
         );

@@ -252,7 +252,6 @@ impl Exchange {
             idempotency_key: call.idempotency_key.as_deref().map(Arc::from),
             parameters: Value::Object(call.parameters.clone()).to_string().into(),
             now: SystemTime::UNIX_EPOCH + Duration::from_millis(self.clock_ms.min(CLOCK_MS_MAX)),
-            ..CallContext::of_no_call()
         }
     }
 }
