@@ -23,8 +23,8 @@ use tokio::task::JoinHandle;
 const SWAPS: usize = 1_000;
 /// Swaps before memory is looked at first: pools, caches and the allocator's arenas have found their sizes then.
 const WARM_UP: usize = 300;
-/// What the resident memory may have grown by at the end, in KiB. One version that is not given back is some 100 KiB
-/// of code and tables, so that a leak of one in a hundred swaps would be seen.
+/// What the resident memory may have grown by at the end, in KiB. A version that is not given back costs tens of KiB,
+/// so that keeping each would grow it by some times as much within the test.
 const GROWTH_MAX: u64 = 8 << 10;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

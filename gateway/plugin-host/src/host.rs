@@ -131,8 +131,8 @@ impl PluginHost {
         load::load(self, spec)
     }
 
-    /// A plugin as its file has it: everything granted, nothing configured, and no configuration checked. For rehearsals, which bring
-    /// their own; calls have no use for it.
+    /// A plugin as its file has it: everything granted, nothing configured, and no configuration checked.
+    /// For rehearsals, which bring their own; calls have no use for it.
     ///
     /// Blocks like [`PluginHost::load`].
     ///

@@ -84,8 +84,8 @@ impl Rehearsal {
     /// the rehearsed exchanges were read from, all of them and no others.
     ///
     /// # Errors
-    /// [`ExchangeError`] when the document is none; [`ExchangeError::NotRun`] when a step was not run, so that there is nothing to
-    /// expect of it.
+    /// [`ExchangeError`] when the document is none; [`ExchangeError::NotRun`] when a step was not run, so
+    /// that there is nothing to expect of it.
     pub fn blessed(&self, document: &[u8]) -> Result<String, ExchangeError> {
         exchange::blessed(document, &self.steps)
     }

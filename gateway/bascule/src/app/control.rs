@@ -102,7 +102,8 @@ fn reload(sources: &Sources, parts: &Parts, services: &Services) -> Result<Reloa
     for (name, live) in &generation.integrations {
         for kept in live.plugins.iter().filter(|plugin| plugin.rolled_back_from.is_some()) {
             let (plugin, runs) = (kept.bound.plugin.name(), kept.bound.plugin.digest());
-            tracing::warn!(integration = %name, plugin, runs, "the file is still the version that failed; the one before stays");
+            let text = "the file is still the version that failed; the one before stays";
+            tracing::warn!(integration = %name, plugin, runs, "{text}");
         }
     }
     services.generation.store(Arc::new(generation));

@@ -13,8 +13,8 @@ use std::{
 };
 
 /// What to do about a version that fails.
-const HELP: &str = "`bascule plugin test FILE --exchanges PATH` shows every difference; where the plugin is right, record them anew with \
-                    --bless";
+const HELP: &str = "`bascule plugin test FILE --exchanges PATH` shows every difference; where the plugin is \
+                    right, record them anew with --bless";
 
 /// The files of exchanges that a path stands for: itself, or a folder's `*.json` in the order of their names.
 ///

@@ -313,7 +313,8 @@ fn headers(lines: &[(String, Octets)]) -> Vec<Header> {
     lines.iter().map(header).collect()
 }
 
-/// See [`super::Rehearsal::blessed`]. Works on the text's own value, so that everything else stays as its author wrote it.
+/// See [`super::Rehearsal::blessed`]. Works on the text's own value, so that everything else stays as its
+/// author wrote it.
 pub(super) fn blessed(document: &[u8], steps: &[Rehearsed]) -> Result<String, ExchangeError> {
     let mut document = parse(document)?;
     let exchanges = match &mut document {

@@ -259,8 +259,8 @@ pub struct PluginSettings {
 }
 
 impl PluginSettings {
-    /// Whether the same code runs the same under both tables: all of it but where it stands, what it applies to, and what is asked
-    /// of a version before it goes live.
+    /// Whether the same code runs the same under both tables: all of it but where it stands, what it applies to,
+    /// and what is asked of a version before it goes live.
     pub fn runs_like(&self, other: &Self) -> bool {
         let Self { source, config, credentials, attributes, grants, phases, limits, .. } = self;
         *source == other.source
