@@ -45,7 +45,9 @@ pub use call::{Call, Input, InputBody, Origin, ProxyRequest};
 pub use failure::Failure;
 pub use fan_out::Room;
 pub use held::{Held, hold};
-pub use live::{BoundPlugin, Generation, LiveIntegration, LiveOperation, Policy, Services};
+pub use live::{
+    BoundPlugin, Generation, LiveIntegration, LiveOperation, LivePlugin, Policy, Services, Swapped,
+};
 pub use phases::Phases;
 pub use progress::{Looked, Overlap, Progress, Totals};
 pub use queue::{Queue, gone, placed, restore, show};

@@ -7,6 +7,8 @@ use super::{
     export::Exporter,
     levels,
     plugins::{describe, plugin_host},
+    rollback::OPENINGS_MAX,
+    watch::watch,
 };
 use crate::{
     admin::{AdminPlane, Control, Reloaded},
@@ -20,7 +22,8 @@ use crate::{
 };
 use arc_swap::ArcSwap;
 use bascule_cache::{Coalescer, Store, StoreConfig};
-use bascule_resilience::{SystemRandom, TokioClock};
+use bascule_plugin_host::PluginId;
+use bascule_resilience::{Clock, SystemRandom, TokioClock};
 use std::{
     collections::{BTreeMap, HashMap},
     net::SocketAddr,
@@ -32,7 +35,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::{SetOnce, watch},
+    sync::{SetOnce, mpsc, watch as channel},
     task::JoinHandle,
     time::MissedTickBehavior,
 };
@@ -85,6 +88,8 @@ pub struct Assembled {
     pub services: Arc<Services>,
     /// What outlives generations.
     pub parts: Parts,
+    /// Plugins whose breakers opened.
+    pub openings: mpsc::Receiver<PluginId>,
 }
 
 /// A running gateway.
@@ -96,10 +101,11 @@ pub struct Running {
     services: Arc<Services>,
     control: Arc<Reloader>,
     ready: Arc<AtomicBool>,
-    stop: watch::Sender<bool>,
+    stop: channel::Sender<bool>,
     planes: [JoinHandle<bool>; 2],
     deliveries: JoinHandle<bool>,
-    sweeper: JoinHandle<()>,
+    /// What goes on beside the calls, until the end.
+    chores: [JoinHandle<()>; 3],
 }
 
 /// Loads the configuration and builds everything but the listeners.
@@ -107,10 +113,11 @@ pub struct Running {
 /// # Errors
 /// [`StartError`] with every problem that was found.
 pub fn assemble(options: &Options) -> Result<Assembled, StartError> {
+    let (opened, openings) = mpsc::channel(OPENINGS_MAX);
     let loaded = load(&options.sources).map_err(|problems| {
         // The plugins of sound integrations are looked at too, where there is anything to look with.
-        match plugin_host(&Telemetry::disabled(), options.plugin_cache.clone()) {
-            Ok(host) => with_plugin_problems(&host, problems),
+        match plugin_host(&Telemetry::disabled(), options.plugin_cache.clone(), opened.clone()) {
+            Ok(host) => with_plugin_problems(&host, TokioClock.now(), problems),
             Err(_) => problems,
         }
     })?;
@@ -119,7 +126,7 @@ pub fn assemble(options: &Options) -> Result<Assembled, StartError> {
     let telemetry = telemetry(options, &config, &tls)?;
     let unusable = |error: JournalError| journal_problem(&config, &error, Problems::new());
     telemetry.keep_journal(config.journal.as_ref()).map_err(unusable)?;
-    let host = plugin_host(&telemetry, options.plugin_cache.clone())
+    let host = plugin_host(&telemetry, options.plugin_cache.clone(), opened)
         .map_err(|error| StartError::Internal(format!("no plugin host: {}", describe(&error))))?;
     let empty = Generation {
         number: 0,
@@ -142,7 +149,7 @@ pub fn assemble(options: &Options) -> Result<Assembled, StartError> {
     services.generation.store(Arc::new(generation));
     let services = Arc::new(services);
     levels::observe(&services);
-    Ok(Assembled { services, parts })
+    Ok(Assembled { services, parts, openings })
 }
 
 fn telemetry(options: &Options, config: &Config, tls: &Tls) -> Result<Telemetry, StartError> {
@@ -221,7 +228,7 @@ impl Running {
         })
         .await
         .map_err(|_| StartError::Internal("the start broke off".into()))??;
-        let Assembled { services, parts } = assembled;
+        let Assembled { services, parts, openings } = assembled;
         let config = Arc::clone(&services.generation.load().config);
         let tls = match &config.server.tls {
             None => None,
@@ -231,7 +238,7 @@ impl Running {
         let data = Listener::bind(config.server.listen, tls).await.map_err(listen)?;
         let admin = Listener::bind(config.admin.listen, None).await.map_err(listen)?;
         let (data_address, admin_address) = (data.address(), admin.address());
-        let (stop, stopped) = watch::channel(false);
+        let (stop, stopped) = channel::channel(false);
         let ready = Arc::new(AtomicBool::new(true));
         let control = Arc::new(Reloader {
             sources: options.sources,
@@ -250,7 +257,11 @@ impl Running {
                 tokio::spawn(admin.serve(admin_plane, stopped.clone(), drain)),
             ],
             deliveries: tokio::spawn(delivery::run(Arc::clone(&services), stopped, drain)),
-            sweeper: tokio::spawn(sweep(Arc::clone(&services))),
+            chores: [
+                tokio::spawn(sweep(Arc::clone(&services))),
+                tokio::spawn(watch(Arc::clone(&control))),
+                tokio::spawn(roll_back(Arc::clone(&control), openings)),
+            ],
             services,
             control,
             ready,
@@ -275,7 +286,7 @@ impl Running {
         for work in self.planes.into_iter().chain([self.deliveries]) {
             drained &= work.await.unwrap_or(false);
         }
-        self.sweeper.abort();
+        self.chores.iter().for_each(JoinHandle::abort);
         let _ = tokio::time::timeout(FLUSH_MAX, self.services.telemetry.shutdown()).await;
         drained
     }
@@ -293,6 +304,12 @@ fn load_tls(config: &Config, files: &TlsFiles) -> Result<ServerTls, Problems> {
         ));
         problems
     })
+}
+
+async fn roll_back(control: Arc<Reloader>, mut openings: mpsc::Receiver<PluginId>) {
+    while let Some(id) = openings.recv().await {
+        control.roll_back(id).await;
+    }
 }
 
 async fn sweep(services: Arc<Services>) {

@@ -6,13 +6,6 @@ use bascule_plugin_host::{ArtifactKind, HostConfig, Inspection, PluginHost};
 use serde_json::{Value, json};
 use std::{borrow::Cow, fmt::Write};
 
-/// Tools for plugin authors.
-#[derive(Debug, clap::Subcommand)]
-pub(super) enum Plugin {
-    /// Show what a plugin exports, imports and needs to be granted
-    Inspect(Args),
-}
-
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// A component or core module, or `builtin:NAME`
@@ -34,15 +27,18 @@ pub(super) fn run(args: &Args) -> Exit {
 }
 
 fn inspect(args: &Args) -> anyhow::Result<Inspection> {
-    let octets = match args.file.strip_prefix("builtin:") {
+    let host = PluginHost::new(HostConfig::default())?;
+    Ok(host.inspect(&octets(&args.file)?)?)
+}
+
+/// What is in a plugin file, or in the built-in plugin that `builtin:NAME` names.
+pub(super) fn octets(file: &str) -> anyhow::Result<Cow<'static, [u8]>> {
+    Ok(match file.strip_prefix("builtin:") {
         Some(name) => Cow::Borrowed(shipped(name)?),
         None => Cow::Owned(
-            std::fs::read(&args.file)
-                .map_err(|error| anyhow::anyhow!("{} cannot be read: {error}", args.file))?,
+            std::fs::read(file).map_err(|error| anyhow::anyhow!("{file} cannot be read: {error}"))?,
         ),
-    };
-    let host = PluginHost::new(HostConfig::default())?;
-    Ok(host.inspect(&octets)?)
+    })
 }
 
 fn kind(inspection: &Inspection) -> &'static str {

@@ -103,7 +103,7 @@ pub struct LiveIntegration {
     /// The OAuth 2 token, when `auth.type = "oauth2"`.
     pub token: Option<Arc<TokenCell>>,
     /// Its plugins, in file order.
-    pub plugins: Vec<Arc<Plugin>>,
+    pub plugins: Vec<LivePlugin>,
     /// Declared operations.
     pub operations: HashMap<OperationName, Arc<LiveOperation>>,
     /// Calls through `/proxy`.
@@ -176,6 +176,34 @@ impl Policy {
     /// Whether the ladder may keep calls for later.
     pub fn queues(&self) -> bool {
         self.fallback.iter().any(|rung| matches!(rung, Rung::Queue))
+    }
+}
+
+/// A plugin at work, and how it came to be the version that is.
+#[derive(Clone)]
+pub struct LivePlugin {
+    /// The plugin.
+    pub bound: BoundPlugin,
+    /// When it took another version's place; none: it is the first of this process.
+    pub swapped: Option<Swapped>,
+    /// Digest of the version that failed and whose place it was given back; that one stays out until its file or
+    /// its table changes.
+    pub rolled_back_from: Option<Arc<str>>,
+}
+
+/// A change of versions.
+#[derive(Clone)]
+pub struct Swapped {
+    /// When it went live.
+    pub at: Instant,
+    /// What ran before, for as long as it may come back; at most one version is kept.
+    pub previous: Option<Arc<Plugin>>,
+}
+
+impl LivePlugin {
+    /// Digest of the file that it stands for: its own, or that of the version that was rolled back.
+    pub fn file_digest(&self) -> &str {
+        self.rolled_back_from.as_deref().unwrap_or_else(|| self.bound.plugin.digest())
     }
 }
 

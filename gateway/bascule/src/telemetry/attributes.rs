@@ -49,6 +49,8 @@ pub mod metric {
     pub const PLUGIN_DURATION: &str = "plugin_call_duration_seconds";
     /// Plugin calls that failed, by kind.
     pub const PLUGIN_FAILURES: &str = "plugin_failures_total";
+    /// Versions of plugins that were taken back.
+    pub const PLUGIN_ROLLBACKS: &str = "plugin_rollbacks_total";
     /// Time limits that passed, by kind.
     pub const TIMEOUTS: &str = "timeouts_total";
 }

@@ -66,6 +66,13 @@ static SERVER: Table = Table {
             "How long calls in flight may take to finish on shutdown; then the process exits with 75.",
         )
         .or("\"30s\""),
+        key(
+            "watch",
+            Kind::Boolean,
+            "Whether changes of configuration files, plugin files and their exchanges are loaded by themselves, within \
+             some seconds, as `POST /config/reload` would.",
+        )
+        .or("false"),
         later("inbound", "limit callers in front of the gateway"),
     ],
 };

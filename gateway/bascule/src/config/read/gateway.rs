@@ -52,6 +52,7 @@ impl Default for Gateway {
                 max_body: 10 * MIB,
                 server_timing: false,
                 drain_timeout: Duration::from_secs(30),
+                watch: false,
             },
             admin: AdminSettings { listen: loopback(8081), tokens: Vec::new() },
             telemetry: TelemetrySettings {
@@ -122,6 +123,7 @@ fn server(server: &mut ServerSettings, table: Reader<'_, '_>) {
     set(&mut server.max_body, table.field("max_body").and_then(|field| field.size()));
     set(&mut server.server_timing, table.field("server_timing").and_then(|field| field.boolean()));
     set(&mut server.drain_timeout, table.field("drain_timeout").and_then(|field| field.duration()));
+    set(&mut server.watch, table.field("watch").and_then(|field| field.boolean()));
     let open = server.api_keys.is_empty();
     let local = server.listen.ip().is_loopback();
     if open && !local && !server.allow_anonymous {

@@ -24,6 +24,8 @@ pub struct ServerSettings {
     pub server_timing: bool,
     /// How long calls in flight may take to finish on shutdown; default 30 s.
     pub drain_timeout: Duration,
+    /// Whether changed files are loaded by themselves.
+    pub watch: bool,
 }
 
 /// `server.tls`: PEM files.

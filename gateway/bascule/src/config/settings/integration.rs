@@ -254,8 +254,25 @@ pub struct PluginSettings {
     pub operations: Option<Vec<OperationName>>,
     /// Its limits.
     pub limits: PluginLimits,
+    /// Recorded exchanges that a new version must pass: files, and folders of `*.json`.
+    pub exchanges: Vec<PathBuf>,
     /// Where `source` stands in the file.
     pub origin: Origin,
+}
+
+impl PluginSettings {
+    /// Whether the same code runs the same under both tables: all of it but where it stands, what it applies to,
+    /// and what is asked of a version before it goes live.
+    pub fn runs_like(&self, other: &Self) -> bool {
+        let Self { source, config, credentials, attributes, grants, phases, limits, .. } = self;
+        *source == other.source
+            && *config == other.config
+            && *credentials == other.credentials
+            && *attributes == other.attributes
+            && *grants == other.grants
+            && *phases == other.phases
+            && *limits == other.limits
+    }
 }
 
 /// Where a plugin's code comes from.

@@ -34,6 +34,7 @@ pub(super) struct Instruments {
     pub(super) outbox_refusals: Counter<u64>,
     pub(super) plugin_duration: Histogram<f64>,
     pub(super) plugin_failures: Counter<u64>,
+    pub(super) plugin_rollbacks: Counter<u64>,
     pub(super) timeouts: Counter<u64>,
 }
 
@@ -84,6 +85,10 @@ impl Instruments {
                 HOOK_BUCKETS,
             ),
             plugin_failures: counter(metric::PLUGIN_FAILURES, "Plugin calls that failed, by kind."),
+            plugin_rollbacks: counter(
+                metric::PLUGIN_ROLLBACKS,
+                "New versions of plugins that failed and gave way to the one before.",
+            ),
             timeouts: counter(metric::TIMEOUTS, "Time limits that passed, by kind."),
         }
     }
