@@ -5,7 +5,7 @@
 //! are plain async functions in the order of `run` and `fetch`; none knows the one before it.
 //!
 //! ```text
-//! run:    validate → cache lookup ─ hit ──────────────────────────────→ answer
+//! run:    validate → cache policy → cache lookup ─ hit ──────────────────────────────→ answer
 //!                        └ miss, one fetch per key
 //! fetch:  admit → map request → attempts (limit → sign → send → classify)×n → map response → store
 //! handle: … → fallback ladder → error mapping → answer or problem
@@ -38,6 +38,8 @@ mod reply;
 mod request;
 mod respond;
 mod shared_breaker;
+mod side;
+mod tokens;
 mod validate;
 
 pub use call::{Call, Input, InputBody, ProxyRequest};
@@ -48,8 +50,11 @@ pub use phases::Phases;
 pub use progress::{Looked, Overlap, Progress, Totals};
 pub use reply::{Landing, Reply};
 pub use shared_breaker::SharedBreaker;
+pub use side::{DEFAULT_ENDPOINT, SideEndpoint, SideEndpoints};
+pub use tokens::{PluginTokens, TokenMaker};
 
 use crate::model::{Answer, CacheStatus, Cause, Problem};
+use bascule_cache::Key;
 use fetch::fetch;
 
 /// How a call ended.
@@ -67,19 +72,22 @@ pub struct Ended {
 
 /// Runs a call to its end. Dropping the future cancels the call's own work.
 pub async fn handle(mut call: Call) -> Ended {
-    match run(&mut call).await {
+    let mut key = None;
+    match run(&mut call, &mut key).await {
         Ok(answer) => Ended { result: Ok(answer), failure: None, cause: None, rung: None },
-        Err(failure) => fallback::descend(call, *failure).await,
+        Err(failure) => fallback::descend(call, *failure, key).await,
     }
 }
 
-async fn run(call: &mut Call) -> Result<Answer, Box<Failure>> {
+/// `found` is set to the key of the call's answer in the cache, which the ladder looks for once more.
+async fn run(call: &mut Call, found: &mut Option<Key>) -> Result<Answer, Box<Failure>> {
     validate::parameters(call)?;
     call.ensure_idempotency_key();
     if call.depth == 0 {
         call.progress.safe(call.is_safe());
     }
-    if let Some(key) = lookup::key(call) {
+    *found = lookup::key(call).await;
+    if let Some(key) = *found {
         return lookup::through_cache(call, key).await;
     }
     let reply = fetch(call.take_fetch(None)).await?;

@@ -7,13 +7,22 @@ use super::{
 use crate::{
     config::{self, Auth, BaseUrl, Problems},
     model::{BreakerName, OperationName},
-    pipeline::{LiveIntegration, LiveOperation, Phases, Policy, Services, mechanisms},
+    pipeline::{
+        DEFAULT_ENDPOINT, LiveIntegration, LiveOperation, Phases, PluginTokens, Policy, Services,
+        SideEndpoint, SideEndpoints, TokenMaker, mechanisms,
+    },
     telemetry::{IntegrationMetrics, Telemetry},
-    upstream::{Client, ClientSettings, EgressPolicy, Tls, TokenCell},
+    upstream::{Client, ClientSettings, EgressPolicy, Endpoint, Tls, TokenCell},
 };
 use bascule_cache::Store;
-use bascule_resilience::{Breaker, BreakerConfig, HealthStats, Mode, RetryBudget, State};
-use std::{collections::HashMap, num::NonZeroU32, sync::Arc, time::Instant};
+use bascule_plugin_host::Phase;
+use bascule_resilience::{Breaker, BreakerConfig, Clock, HealthStats, Mode, Random, RetryBudget, State};
+use std::{
+    collections::{BTreeMap, HashMap},
+    num::NonZeroU32,
+    sync::Arc,
+    time::Instant,
+};
 
 /// What integrations are built with.
 pub(super) struct Materials<'a> {
@@ -21,12 +30,22 @@ pub(super) struct Materials<'a> {
     pub(super) cache: &'a Arc<Store>,
     pub(super) tls: &'a Tls,
     pub(super) breakers: &'a Breakers,
+    pub(super) clock: &'a Arc<dyn Clock>,
+    pub(super) random: &'a Arc<dyn Random>,
     pub(super) now: Instant,
 }
 
 impl<'a> Materials<'a> {
     pub(super) fn of(services: &'a Services, tls: &'a Tls, breakers: &'a Breakers) -> Self {
-        Self { telemetry: &services.telemetry, cache: &services.cache, tls, breakers, now: services.now() }
+        Self {
+            telemetry: &services.telemetry,
+            cache: &services.cache,
+            tls,
+            breakers,
+            clock: &services.clock,
+            random: &services.random,
+            now: services.now(),
+        }
     }
 }
 
@@ -42,7 +61,7 @@ impl Materials<'_> {
 pub(super) fn integration(
     materials: &Materials<'_>,
     settings: &Arc<config::Integration>,
-    plugins: &[Loaded<'_>],
+    mut plugins: Vec<Loaded<'_>>,
     before: Option<&LiveIntegration>,
     problems: &mut Problems,
 ) -> LiveIntegration {
@@ -71,6 +90,42 @@ pub(super) fn integration(
         Some(before) if before.settings.concurrency == settings.concurrency => Arc::clone(&before.bulkhead),
         _ => mechanisms::bulkhead(&settings.concurrency),
     };
+    let endpoint = client.endpoint(settings.base_url.clone());
+    let endpoints: BTreeMap<String, Endpoint> =
+        settings.endpoints.iter().map(|(name, base)| (name.clone(), client.endpoint(base.clone()))).collect();
+    let named = endpoints.iter().map(|(name, endpoint)| (name.as_str(), endpoint));
+    let granted: Vec<(&str, &Endpoint)> = std::iter::once((DEFAULT_ENDPOINT, &endpoint))
+        .chain(named)
+        .filter(|(name, _)| plugins.iter().any(|plugin| plugin.sends_to(name)))
+        .collect();
+    let side = (!granted.is_empty()).then(|| {
+        let before = before.and_then(|before| before.side.as_deref());
+        let endpoints = granted.into_iter().map(|(name, endpoint)| {
+            (name.to_owned(), side_endpoint(materials, settings, (name, endpoint), before))
+        });
+        Arc::new(SideEndpoints {
+            settings: Arc::clone(settings),
+            client: client.clone(),
+            endpoints: endpoints.collect(),
+            limiter: Arc::clone(&limiter),
+            metrics: Arc::clone(&metrics),
+            telemetry: materials.telemetry.clone(),
+            clock: Arc::clone(materials.clock),
+            random: Arc::clone(materials.random),
+        })
+    });
+    if let Auth::Plugin { scopes } = &settings.auth {
+        for one in plugins.iter_mut().filter(|one| one.plugin.has(Phase::TokenSource)) {
+            let maker = TokenMaker {
+                plugin: Arc::clone(&one.plugin),
+                integration: settings.name.shared(),
+                side: side.clone(),
+                clock: Arc::clone(materials.clock),
+            };
+            one.tokens = Some(PluginTokens::new(maker, scopes));
+        }
+    }
+    let plugins = &plugins;
     let operations: HashMap<OperationName, Arc<LiveOperation>> = settings
         .operations
         .values()
@@ -89,12 +144,9 @@ pub(super) fn integration(
         .collect();
     let proxy = proxy_operation(materials, settings, plugins, (&breaker, &breaker_metrics), problems);
     LiveIntegration {
-        endpoint: client.endpoint(settings.base_url.clone()),
-        endpoints: settings
-            .endpoints
-            .iter()
-            .map(|(name, base)| (name.clone(), client.endpoint(base.clone())))
-            .collect(),
+        endpoint,
+        endpoints,
+        side,
         token: token(settings, &client),
         client,
         breaker,
@@ -115,6 +167,25 @@ pub(super) fn integration(
         proxy: Arc::new(proxy),
         metrics,
         settings: Arc::clone(settings),
+    }
+}
+
+/// An endpoint for side requests, with a breaker of its own that a reload keeps.
+fn side_endpoint(
+    materials: &Materials<'_>,
+    settings: &config::Integration,
+    (name, endpoint): (&str, &Endpoint),
+    before: Option<&SideEndpoints>,
+) -> SideEndpoint {
+    let service = format!("endpoint:{}.{name}", settings.name);
+    let breaker_metrics = materials.telemetry.integration(&service);
+    let kept = before.and_then(|before| before.endpoints.get(name)).map(|before| &before.breaker);
+    let kept = kept.filter(|kept| *kept.config() == settings.breaker);
+    SideEndpoint {
+        endpoint: endpoint.clone(),
+        breaker: kept.map_or_else(|| new_breaker(&service, &settings.breaker, &breaker_metrics), Arc::clone),
+        breaker_metrics,
+        times: HealthStats::new(),
     }
 }
 
@@ -174,7 +245,7 @@ fn declared_operation(
     // A fan-out meets no provider; plugins run in its branches.
     let phases = match &declared.fan_out {
         Some(_) => Phases::default(),
-        None => phases(plugins, &declared.name, problems),
+        None => phases(plugins, &settings.auth, &declared.name, problems),
     };
     LiveOperation {
         name: declared.name.clone(),
@@ -249,7 +320,7 @@ fn proxy_operation(
         breaker_metrics: Arc::clone(metrics),
         times: settings.hedge.as_ref().map(|_| Arc::default()),
         limiter: None,
-        phases: phases(plugins, &name, problems),
+        phases: phases(plugins, &settings.auth, &name, problems),
         scope: materials.cache.scope(integration, name.as_str()),
         metrics: materials.telemetry.operation(integration, name.as_str()),
         name,

@@ -1,42 +1,78 @@
 //! Built-in authentication: the step right before the wire, once per attempt.
+//!
+//! Tokens of a plugin's token source are put on here too, unless a signer says where they go.
 
 use super::{
     call::Fetch,
     failure::Failure,
+    phases::token_failure,
     request::{Outbound, QUERY, Wire, bug},
+    tokens::PluginTokens,
 };
 use crate::{
     config::{ApiKeyPlace, Auth},
     model::{CallPhase, Secret},
+    upstream::TokenCell,
 };
+use bascule_plugin_host::Tokens;
 use data_encoding::BASE64;
 use http::{HeaderValue, header::AUTHORIZATION};
 use percent_encoding::utf8_percent_encode;
+use std::sync::Arc;
 
-/// Puts credentials on. The token that was used is returned, so that it can be invalidated when the
-/// provider no longer takes it.
+/// The tokens that an attempt is made with.
+pub(super) enum Used {
+    /// None that could be renewed.
+    None,
+    /// The integration's own.
+    OAuth2(Arc<TokenCell>, Secret),
+    /// Those of a token source, in the order of its scopes.
+    Plugin(Arc<PluginTokens>, Vec<Secret>),
+}
+
+impl Used {
+    /// Forgets tokens that the provider no longer takes.
+    pub(super) fn invalidate(&self) {
+        match self {
+            Self::None => {}
+            Self::OAuth2(cell, token) => cell.invalidate(token),
+            Self::Plugin(source, tokens) => source.invalidate(tokens),
+        }
+    }
+
+    /// What a signer may have put in.
+    pub(super) fn tokens(&self) -> Tokens {
+        match self {
+            Self::None | Self::OAuth2(..) => Tokens::default(),
+            Self::Plugin(source, tokens) => source.named(tokens),
+        }
+    }
+}
+
+/// Puts credentials on. The tokens that were used are returned, so that they can be invalidated when the
+/// provider no longer takes them.
 pub(super) async fn authenticate(
     fetch: &Fetch,
     outbound: &Outbound,
     wire: &mut Wire,
-) -> Result<Option<Secret>, Box<Failure>> {
+) -> Result<Used, Box<Failure>> {
     if let Some(query) = &outbound.secret_query {
         push_query(wire, query);
     }
     match &fetch.integration.settings.auth {
-        Auth::None | Auth::Plugin => Ok(None),
+        Auth::None => Ok(Used::None),
         Auth::Bearer { token } => {
             bearer(wire, token)?;
-            Ok(None)
+            Ok(Used::None)
         }
         Auth::Basic { username, password } => {
             let pair = BASE64.encode(format!("{username}:{}", password.expose()).as_bytes());
             wire.headers.insert(AUTHORIZATION, sensitive(&format!("Basic {pair}"))?);
-            Ok(None)
+            Ok(Used::None)
         }
         Auth::ApiKey { place: ApiKeyPlace::Header(name), key } => {
             wire.headers.insert(name.clone(), sensitive(key.expose())?);
-            Ok(None)
+            Ok(Used::None)
         }
         Auth::ApiKey { place: ApiKeyPlace::Query(name), key } => {
             // The caller's own entry of that name, which many SDKs insist on sending, gives way.
@@ -46,7 +82,7 @@ pub(super) async fn authenticate(
             let name = utf8_percent_encode(name, QUERY);
             let value = utf8_percent_encode(key.expose(), QUERY);
             push_query(wire, &format!("{name}={value}"));
-            Ok(None)
+            Ok(Used::None)
         }
         Auth::OAuth2(_) => {
             let Some(cell) = &fetch.integration.token else { return Err(bug("oauth2 without a token cell")) };
@@ -55,7 +91,21 @@ pub(super) async fn authenticate(
             fetch.progress.back(before, fetch.services.now());
             let token = token.map_err(|_| Failure::no_token())?;
             bearer(wire, &token)?;
-            Ok(Some(token))
+            Ok(Used::OAuth2(Arc::clone(cell), token))
+        }
+        Auth::Plugin { .. } => {
+            let phases = &fetch.operation.phases;
+            let Some(source) = phases.token_source.as_ref().and_then(|bound| bound.tokens.as_ref()) else {
+                return Ok(Used::None);
+            };
+            let before = fetch.progress.enter(CallPhase::Token, fetch.services.now());
+            let tokens = source.get().await;
+            fetch.progress.back(before, fetch.services.now());
+            let tokens = tokens.map_err(|error| token_failure(&error))?;
+            if let (None, Some(token)) = (&phases.signer, tokens.first()) {
+                bearer(wire, token)?;
+            }
+            Ok(Used::Plugin(Arc::clone(source), tokens))
         }
     }
 }

@@ -32,6 +32,7 @@ pub(super) struct Instruments {
     pub(super) fallback: Counter<u64>,
     pub(super) plugin_duration: Histogram<f64>,
     pub(super) plugin_failures: Counter<u64>,
+    pub(super) side_requests: Counter<u64>,
     pub(super) timeouts: Counter<u64>,
 }
 
@@ -74,6 +75,10 @@ impl Instruments {
                 HOOK_BUCKETS,
             ),
             plugin_failures: counter(metric::PLUGIN_FAILURES, "Plugin calls that failed, by kind."),
+            side_requests: counter(
+                metric::SIDE_REQUESTS,
+                "Side requests of plugins, by what became of them.",
+            ),
             timeouts: counter(metric::TIMEOUTS, "Time limits that passed, by kind."),
         }
     }

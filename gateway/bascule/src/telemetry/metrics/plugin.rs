@@ -21,6 +21,7 @@ type Hooks = Vec<(String, Arc<BoundHistogram<f64>>)>;
 pub(super) struct PluginMetrics {
     duration: Histogram<f64>,
     failures: Counter<u64>,
+    side_requests: Counter<u64>,
     /// By plugin.
     bound: RwLock<HashMap<String, Hooks>>,
 }
@@ -30,6 +31,7 @@ impl PluginMetrics {
         Self {
             duration: instruments.plugin_duration.clone(),
             failures: instruments.plugin_failures.clone(),
+            side_requests: instruments.side_requests.clone(),
             bound: RwLock::default(),
         }
     }
@@ -43,6 +45,19 @@ impl PluginMetrics {
             let [plugin, hook] = labels(plugin, hook);
             self.failures.add(1, &[plugin, hook, KeyValue::new(label::KIND, kind.to_owned())]);
         }
+    }
+
+    /// Not bound: beside the request itself, looking labels up is nothing.
+    pub(super) fn side_request(&self, plugin: &str, integration: &str, endpoint: &str, result: &'static str) {
+        self.side_requests.add(
+            1,
+            &[
+                KeyValue::new(label::PLUGIN, plugin.to_owned()),
+                KeyValue::new(label::SERVICE, integration.to_owned()),
+                KeyValue::new(label::TARGET, endpoint.to_owned()),
+                KeyValue::new(label::RESULT, result),
+            ],
+        );
     }
 
     fn bound(&self, plugin: &str, hook: &str) -> Option<Arc<BoundHistogram<f64>>> {
