@@ -29,6 +29,7 @@ mod ledger;
 mod limits;
 mod metrics;
 mod mission;
+mod plugin_failures;
 mod plugin_faults;
 mod plugin_platform;
 mod plugin_sandbox;
