@@ -33,6 +33,7 @@ mod plugin_failures;
 mod plugin_faults;
 mod plugin_platform;
 mod plugin_sandbox;
+mod plugin_secrets;
 mod plugin_tokens;
 mod plugins;
 mod plugins_shipped;
