@@ -35,6 +35,7 @@ mod plugin_platform;
 mod plugin_sandbox;
 mod plugin_secrets;
 mod plugin_tokens;
+mod plugin_verdicts;
 mod plugins;
 mod plugins_shipped;
 mod proxy;
