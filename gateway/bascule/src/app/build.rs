@@ -3,7 +3,7 @@
 use super::{
     breakers::{breakers, same_breakers},
     integration::{Materials, integration},
-    plugins::{load, phases, unchanged},
+    plugins::{check_auth, load, phases, unchanged},
 };
 use crate::{
     config::{Config, Problems},
@@ -19,8 +19,9 @@ pub(super) fn with_plugin_problems(host: &Arc<PluginHost>, now: Instant, mut pro
     for settings in problems.sound().to_vec() {
         let mut found = problems.about_the_same_files();
         let plugins = load(host, &settings, None, now, &mut found);
+        check_auth(&plugins, &settings.auth, &mut found);
         for operation in settings.operations.keys() {
-            phases(&plugins, operation, &mut found);
+            phases(&plugins, &settings.auth, operation, &mut found);
         }
         problems.extend(found);
     }
@@ -69,7 +70,8 @@ pub fn build(
         }
         let old = old.map(|old| &**old);
         let plugins = load(&parts.host, settings, old, materials.now, &mut problems);
-        let live = integration(&materials, settings, &plugins, old, &mut problems);
+        check_auth(&plugins, &settings.auth, &mut problems);
+        let live = integration(&materials, settings, plugins, old, &mut problems);
         integrations.insert(name.clone(), Arc::new(live));
         changed.push(name.clone());
     }

@@ -6,13 +6,13 @@ use super::{
     versions::{Predecessor, predecessor},
 };
 use crate::{
-    config::{Diagnostic, Integration, PluginSettings, PluginSource, Problems},
+    config::{Auth, Diagnostic, Integration, PluginSettings, PluginSource, Problems},
     model::OperationName,
     pipeline::{BoundPlugin, LiveIntegration, LivePlugin, Phases},
-    telemetry::Telemetry,
+    telemetry::{HookSpan, PluginLabels, Telemetry},
 };
 use bascule_plugin_host::{
-    Exchange, Grants, HostConfig, HostError, Limits, LogLevel, Observer, Phase, PluginHost, PluginId,
+    CallContext, Exchange, HostConfig, HostError, LogLevel, Observer, Phase, PluginHost, PluginId,
     PluginSpec, SecretBytes,
 };
 use std::{
@@ -28,6 +28,18 @@ use tokio::sync::mpsc;
 pub(super) struct Loaded<'a> {
     pub(super) settings: &'a PluginSettings,
     pub(super) live: LivePlugin,
+}
+
+impl Loaded<'_> {
+    /// Whether it may send to that endpoint by itself.
+    pub(super) fn sends_to(&self, endpoint: &str) -> bool {
+        self.settings.grants.http.contains(endpoint)
+    }
+
+    /// Whether it takes part in that phase.
+    pub(super) fn has(&self, phase: Phase) -> bool {
+        self.live.bound.plugin.has(phase)
+    }
 }
 
 /// What is wrong, and what to do about it.
@@ -81,6 +93,36 @@ impl Observer for Reporter {
         // A plugin that goes on failing is told again when its next probe fails.
         let _ = self.openings.try_send(id);
     }
+
+    fn count(&self, plugin: &str, call: &CallContext, name: &str, value: u64, labels: &[(String, String)]) {
+        let own = &self.redacted(labels);
+        self.telemetry.plugin_count(
+            name,
+            value,
+            &PluginLabels { plugin, integration: &call.integration, own },
+        );
+    }
+
+    fn observe(&self, plugin: &str, call: &CallContext, name: &str, value: f64, labels: &[(String, String)]) {
+        let own = &self.redacted(labels);
+        self.telemetry.plugin_observe(
+            name,
+            value,
+            &PluginLabels { plugin, integration: &call.integration, own },
+        );
+    }
+
+    fn annotate(&self, _plugin: &str, _call: &CallContext, key: &str, value: &str) {
+        HookSpan::annotate(key, &self.telemetry.redactor().text(value));
+    }
+}
+
+impl Reporter {
+    /// The plugin's own secrets are blanked out already; another's may have come to it with an answer.
+    fn redacted(&self, labels: &[(String, String)]) -> Vec<(String, String)> {
+        let redactor = self.telemetry.redactor();
+        labels.iter().map(|(name, value)| (name.clone(), redactor.text(value).into_owned())).collect()
+    }
 }
 
 /// Loads every plugin of an integration; each one that cannot be loaded is a problem at its `source`. What ran
@@ -116,8 +158,6 @@ fn load_one(
     }
     // Whether it is a plugin at all is for the host to say, and better than this could.
     let embedded = Exchange::embedded(&bytes);
-    let grants = Grants::parse(settings.grants.iter().map(String::as_str))
-        .map_err(|error| (error.to_string(), "mend `grants`".to_owned()))?;
     let mut phases = None;
     if let Some(names) = &settings.phases {
         let parsed: Result<Vec<Phase>, _> =
@@ -127,16 +167,6 @@ fn load_one(
             (format!("`{name}` is no phase"), format!("`phases` takes {known}"))
         })?);
     }
-    let defaults = Limits::default();
-    let limits = Limits {
-        memory: settings.limits.memory.unwrap_or(defaults.memory),
-        cpu: settings.limits.cpu.or(defaults.cpu),
-        wall: settings.limits.wall.or(defaults.wall),
-        body: settings.limits.body.unwrap_or(defaults.body),
-        instances: settings.limits.instances.map_or(defaults.instances, NonZeroUsize::get),
-        ..defaults
-    };
-    let reads_bodies = grants.body_read;
     let credentials = settings.credentials.iter();
     let spec = PluginSpec {
         name,
@@ -146,23 +176,21 @@ fn load_one(
         credentials: credentials
             .map(|(name, secret)| (name.clone(), SecretBytes::new(secret.expose())))
             .collect(),
-        grants,
+        grants: settings.grants.clone(),
         attributes: settings.attributes.clone(),
         phases,
-        limits,
+        limits: settings.limits.clone(),
     };
     let plugin = host.load(spec).map_err(|error| {
         (describe(&error), "see `bascule plugin inspect FILE` for what it exports and imports".to_owned())
     })?;
-    if let Some(phase) = [Phase::CachePolicy, Phase::TokenSource].into_iter().find(|phase| plugin.has(*phase))
-    {
-        return Err((
-            format!("the phase `{phase}` is not in this version"),
-            "name the plugin's other phases in `phases`".to_owned(),
-        ));
-    }
     exchanges::pass(&plugin, settings, embedded)?;
-    let bound = BoundPlugin { plugin, reads_bodies };
+    let bound = BoundPlugin {
+        plugin,
+        reads_bodies: settings.grants.body_read,
+        sends: !settings.grants.http.is_empty(),
+        tokens: None,
+    };
     Ok(match before {
         Some(before) => before.followed_by(settings, bound, now),
         None => LivePlugin { bound, swapped: None, rolled_back_from: None },
@@ -206,9 +234,14 @@ pub(super) fn describe(error: &(dyn std::error::Error + 'static)) -> String {
 /// mappers, which run in file order.
 ///
 /// Mappers speak of declared operations; a client behind `/proxy` speaks the provider's own language.
-/// So `/proxy` has signers and classifiers only, unless a plugin's table names `proxy` among its
-/// `operations`.
-pub(super) fn phases(loaded: &[Loaded<'_>], operation: &OperationName, problems: &mut Problems) -> Phases {
+/// So `/proxy` has signers, token sources and classifiers only, unless a plugin's table names `proxy` among
+/// its `operations`.
+pub(super) fn phases(
+    loaded: &[Loaded<'_>],
+    auth: &Auth,
+    operation: &OperationName,
+    problems: &mut Problems,
+) -> Phases {
     let proxy = OperationName::proxy();
     let mut phases = Phases::default();
     for Loaded { settings, live } in loaded {
@@ -218,12 +251,12 @@ pub(super) fn phases(loaded: &[Loaded<'_>], operation: &OperationName, problems:
         let everything = *operation != proxy || settings.operations.is_some();
         let bound = &live.bound;
         for phase in bound.plugin.phases() {
-            if !everything && !matches!(phase, Phase::Signer | Phase::Classifier) {
+            if !everything && !matches!(phase, Phase::Signer | Phase::TokenSource | Phase::Classifier) {
                 continue;
             }
             let single = match phase {
-                // Refused when the plugin was loaded.
-                Phase::CachePolicy | Phase::TokenSource => continue,
+                Phase::CachePolicy => &mut phases.cache_policy,
+                Phase::TokenSource => &mut phases.token_source,
                 Phase::RequestMapper => &mut phases.request_mapper,
                 Phase::Signer => &mut phases.signer,
                 Phase::Classifier => &mut phases.classifier,
@@ -247,7 +280,36 @@ pub(super) fn phases(loaded: &[Loaded<'_>], operation: &OperationName, problems:
             *single = Some(bound.clone());
         }
     }
+    if let (Some(source), None, Auth::Plugin { scopes }) = (&phases.token_source, &phases.signer, auth)
+        && scopes.len() > 1
+        && let Some(one) = loaded.iter().find(|one| Arc::ptr_eq(&one.live.bound.plugin, &source.plugin))
+    {
+        problems.push(Diagnostic::at(
+            &one.settings.origin,
+            format!("`{operation}` has tokens of several scopes and no signer that says where they go"),
+            "name one scope in `auth.scopes`, or add a plugin that exports `signer`",
+        ));
+    }
     phases
+}
+
+/// What does not fit `[auth]`: an integration that would go without credentials, or tokens that nobody uses.
+pub(super) fn check_auth(loaded: &[Loaded<'_>], auth: &Auth, problems: &mut Problems) {
+    let exports = |phase| loaded.iter().find(move |one| one.has(phase));
+    let is_plugin = matches!(auth, Auth::Plugin { .. });
+    match (exports(Phase::TokenSource), exports(Phase::Signer), loaded.first()) {
+        (Some(source), ..) if !is_plugin => problems.push(Diagnostic::at(
+            &source.settings.origin,
+            "a `token-source` is only asked where the integration's [auth] is of type \"plugin\"",
+            "write type = \"plugin\" in [auth], or name the plugin's other phases in `phases`",
+        )),
+        (None, None, Some(first)) if is_plugin => problems.push(Diagnostic::at(
+            &first.settings.origin,
+            "[auth] is of type \"plugin\", and no plugin exports `signer` or `token-source`",
+            "use a plugin that does, or write type = \"none\" in [auth]",
+        )),
+        _ => {}
+    }
 }
 
 /// Whether a loaded generation's plugin files are still what is on the disk.

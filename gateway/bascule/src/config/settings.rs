@@ -16,8 +16,8 @@ pub use gateway::{
     SkipSet, TelemetrySettings, TlsFiles,
 };
 pub use integration::{
-    ApiKeyPlace, Auth, BaseUrl, FallbackCauses, HeaderSetting, Integration, OAuth2, Origin, PluginLimits,
-    PluginSettings, PluginSource, RateLimit, Rung, Timeouts,
+    ApiKeyPlace, Auth, BaseUrl, FallbackCauses, HeaderSetting, Integration, OAuth2, Origin, PluginSettings,
+    PluginSource, RateLimit, Rung, Timeouts,
 };
 pub use operation::{
     BodyKind, CacheRule, ErrorMapping, Idempotency, Operation, Parameter, ParameterType, Parameters,

@@ -1,7 +1,8 @@
 //! Stage 2: the cache, and one fetch per key for all who miss it.
 
 use super::{
-    Call, Failure, Landing, Looked, Progress, Reply, call::Fetch, fan_out, fetch::fetch, reply::from_entry,
+    Call, Failure, Input, InputBody, Landing, Looked, Progress, Reply, call::Fetch, fan_out, fetch::fetch,
+    phases, reply::from_entry,
 };
 use crate::{
     config::CacheRule,
@@ -9,22 +10,28 @@ use crate::{
     telemetry::attributes,
 };
 use bascule_cache::{Entry, Fetched, Freshness, JoinError, Key, KeyBuilder, Landed, Stored};
+use bascule_plugin_host::{HostBody, Phase};
 use http::{HeaderMap, header::SET_COOKIE};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout_at};
 
 /// The key under which the call's answer is kept; none when it goes past the cache.
-pub(super) fn key(call: &Call) -> Option<Key> {
+pub(super) async fn key(call: &Call) -> Option<Key> {
     call.operation.policy.cache?;
     if call.skip.cache {
         return None;
     }
     let settings = &call.integration.settings;
-    let mut key = KeyBuilder::new(settings.name.as_str(), call.operation.name.as_str())
+    let params = call.params()?;
+    let key = KeyBuilder::new(settings.name.as_str(), call.operation.name.as_str())
         // Settings, credentials and plugins: whoever changes them never sees answers from before.
-        .field("configuration", &settings.digest)
-        .field("parameters", canonical(&Value::Object(call.params()?.clone())).as_bytes());
+        .field("configuration", &settings.digest);
+    let mut key = match material(call, params).await {
+        Material::Canonical => key.field("parameters", canonical(&Value::Object(params.clone())).as_bytes()),
+        Material::Plugin(octets) => key.field("material", &octets),
+        Material::None => return None,
+    };
     for name in &call.operation.policy.forward_headers {
         for value in call.forwarded.get_all(name) {
             key = key.field(name.as_str(), value.as_bytes());
@@ -37,6 +44,37 @@ pub(super) fn key(call: &Call) -> Option<Key> {
         key = fan_out::fields(key, &call.generation, &branches, 0);
     }
     Some(key.finish())
+}
+
+/// What of a key depends on the call's input.
+enum Material {
+    /// All of its parameters.
+    Canonical,
+    /// What a cache policy made of them: it knows which of them matter, and how.
+    Plugin(Vec<u8>),
+    /// The answer is not to be cached.
+    None,
+}
+
+/// Asks the cache policy, if there is one. One that fails is no reason to fail the call.
+async fn material(call: &Call, params: &Map<String, Value>) -> Material {
+    let Some(policy) = &call.operation.phases.cache_policy else { return Material::Canonical };
+    let input = match &call.input {
+        Input::Declared { body: Some(InputBody::Held(octets)), .. } => HostBody::bytes(octets.clone()),
+        Input::Declared { body: Some(InputBody::Stream { length, .. }), .. } => HostBody::one_shot(*length),
+        _ => HostBody::bytes(serde_json::to_vec(params).unwrap_or_default()),
+    };
+    let context = phases::call_context(call, policy);
+    let work = policy.plugin.key_material(&context, input);
+    match phases::timed(&call.services, &call.progress, Phase::CachePolicy, policy, work).await {
+        Ok(Some(octets)) => Material::Plugin(octets),
+        Ok(None) => Material::None,
+        Err(error) => {
+            let plugin = policy.plugin.name();
+            tracing::warn!(operation = %call.operation.full_name, plugin, %error, "the cache policy failed; the key is made of the parameters");
+            Material::Canonical
+        }
+    }
 }
 
 /// JSON with sorted members: `{a, b}` and `{b, a}` are one call.

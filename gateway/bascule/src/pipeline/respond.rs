@@ -33,7 +33,7 @@ pub(super) async fn map_response(
             Payload::Full(octets) => HostBody::bytes(octets.clone()),
             Payload::Stream(stream) => HostBody::one_shot(stream.size_hint().exact()),
         };
-        let context = phases::context(fetch, 0, fetch.idempotency_key.as_ref());
+        let context = phases::context(fetch, mapper, 0, fetch.idempotency_key.as_ref());
         let work =
             mapper.plugin.map_response(&context, response_head(status, &headers), shown, carry.clone());
         let mapped =

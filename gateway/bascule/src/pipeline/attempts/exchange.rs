@@ -2,11 +2,10 @@
 
 use super::super::{
     Failure, Reply,
-    auth::authenticate,
+    auth::{Used, authenticate},
     call::Fetch,
     classify::{judge, judge_error, timeout_kind},
-    decode::{DecodeError, decode},
-    held::{Held, hold},
+    held::{held, readable},
     phases,
     progress::{Judged, Noted},
     quota::Quotas,
@@ -14,11 +13,9 @@ use super::super::{
 };
 use crate::{
     config::Auth,
-    model::{
-        BodyError, CallPhase, Outcome, Payload, Secret, Source, TimeoutKind, is_hop_by_hop, strip_hop_by_hop,
-    },
+    model::{CallPhase, Outcome, Payload, Source, TimeoutKind, is_hop_by_hop, strip_hop_by_hop},
     telemetry::AttemptSpan,
-    upstream::{Exchange, Head, SendError, SendErrorKind},
+    upstream::{Exchange, Head, SendError},
 };
 use bascule_plugin_host::{AuthPatch, HostBody, Phase, PluginError};
 use bytes::Bytes;
@@ -27,9 +24,9 @@ use http::{
     header::{CONTENT_LENGTH, CONTENT_TYPE, HOST},
 };
 use http_body::Body;
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use std::time::Duration;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 /// Largest answer that is held for a plugin, in octets (`plugins.md`); a larger one streams past it.
 const PLUGIN_BODY_MAX: u64 = 10 * 1024 * 1024;
@@ -77,7 +74,7 @@ impl Received {
     }
 }
 
-/// Makes one attempt, the call's `number`th, in the time that `limit` allows it (none: the call's). `token` is what it
+/// Makes one attempt, the call's `number`th, in the time that `limit` allows it (none: the call's). `used` is what it
 /// authenticates with, where that had to be fetched; `hedge` says that it runs beside another one.
 ///
 /// # Errors
@@ -87,7 +84,7 @@ pub(super) async fn attempt(
     outbound: &Outbound,
     number: u32,
     limit: Option<Duration>,
-    token: Option<&Secret>,
+    used: &Used,
     hedge: bool,
 ) -> Result<Attempt, Box<Failure>> {
     let mut under_way = UnderWay { fetch, noted: None };
@@ -100,7 +97,7 @@ pub(super) async fn attempt(
         let url = || fetch.services.telemetry.redactor().url(&shown_url(outbound));
         let span = fetch.progress.attempt_span(resend, &outbound.method, url, &base.host, base.port);
         let deadline = deadline(fetch, limit);
-        let wire = match sign(fetch, outbound, number, span.as_ref(), token).await {
+        let wire = match sign(fetch, outbound, number, span.as_ref(), used).await {
             Ok(wire) => wire,
             Err(failure) => {
                 end(span, None, Some(failure.error_type));
@@ -126,7 +123,7 @@ pub(super) async fn attempt(
             }
             sent => {
                 let bodiless = outbound.method == Method::HEAD;
-                let mut attempt = receive(fetch, number, bodiless, sent, token, deadline).await;
+                let mut attempt = receive(fetch, number, bodiless, sent, used, deadline).await;
                 let now = fetch.services.now();
                 let elapsed = now.saturating_duration_since(begun);
                 attempt.elapsed = elapsed;
@@ -183,7 +180,7 @@ async fn sign(
     outbound: &Outbound,
     number: u32,
     span: Option<&AttemptSpan>,
-    token: Option<&Secret>,
+    used: &Used,
 ) -> Result<Wire, Box<Failure>> {
     let phases = &fetch.operation.phases;
     let read = !phases.response_mappers.is_empty() || !phases.error_mappers.is_empty();
@@ -197,9 +194,10 @@ async fn sign(
         .signer
         .as_ref()
         .map(|_| phases::request_head(&wire.method, &wire.path, wire.query.as_deref(), &wire.headers));
-    authenticate(fetch, outbound, &mut wire, token)?;
+    authenticate(fetch, outbound, &mut wire, used)?;
     let (Some(signer), Some(head)) = (&phases.signer, shown) else { return Ok(wire) };
-    let context = phases::context(fetch, number, idempotency(fetch).map(|(_, value)| value));
+    let mut context = phases::context(fetch, signer, number, idempotency(fetch).map(|(_, value)| value));
+    context.tokens = used.tokens();
     let body = match &outbound.body {
         OutboundBody::Held(octets) => HostBody::bytes(octets.clone()),
         OutboundBody::OneShot { length, .. } => HostBody::one_shot(*length),
@@ -263,7 +261,7 @@ async fn receive(
     number: u32,
     bodiless: bool,
     sent: Result<(Head, Exchange), SendError>,
-    token: Option<&Secret>,
+    used: &Used,
     deadline: Option<(Instant, TimeoutKind)>,
 ) -> Attempt {
     let (mut head, exchange) = match sent {
@@ -290,12 +288,11 @@ async fn receive(
         Payload::Stream(_) => None,
     };
     let auth = &fetch.integration.settings.auth;
-    let renewable = matches!(auth, Auth::OAuth2(_)) || phases.signer.is_some();
+    let renewable =
+        matches!(auth, Auth::OAuth2(_)) || phases.signer.is_some() || phases.token_source.is_some();
     let judgement = judge(fetch, number, head.status, &head.headers, shown, renewable).await;
-    if judgement.outcome == Outcome::AuthExpired
-        && let (Some(cell), Some(token)) = (&fetch.integration.token, token)
-    {
-        cell.invalidate(token);
+    if judgement.outcome == Outcome::AuthExpired {
+        used.invalidate();
     }
     if judgement.outcome != Outcome::Success && judgement.outcome != Outcome::Rejected {
         super::remember(fetch, format!("{} from the provider ({})", head.status, judgement.outcome.as_str()));
@@ -348,56 +345,6 @@ fn wanted(fetch: &Fetch, outcome: Outcome, headers: &HeaderMap) -> Wanted {
         (false, true) => Wanted::ForCache,
         (false, false) if outcome == Outcome::Success || events => Wanted::Stream,
         (false, false) => Wanted::IfSmall,
-    }
-}
-
-/// Holds a body and undoes its content coding, so that a plugin can read it and any caller can take it
-/// from the cache. What cannot be decoded here is left as it is, as something that can be had once.
-async fn readable(
-    body: Payload,
-    status: StatusCode,
-    headers: &mut HeaderMap,
-    limit: u64,
-    deadline: Option<(Instant, TimeoutKind)>,
-) -> Result<Payload, SendError> {
-    let mut octets = match held(body, limit, deadline).await? {
-        Payload::Full(octets) => octets,
-        larger => return Ok(larger),
-    };
-    // A part of a coded body is no coded body.
-    if status == StatusCode::PARTIAL_CONTENT {
-        return Ok(Payload::Full(octets));
-    }
-    match decode(headers, &mut octets, limit) {
-        Ok(()) => Ok(Payload::Full(octets)),
-        Err(DecodeError::Broken(error)) => Err(SendError::sent(SendErrorKind::Protocol, error.to_string())),
-        Err(DecodeError::Unknown(_) | DecodeError::TooLarge) => {
-            let once = Full::new(octets).map_err(|never| match never {});
-            Ok(Payload::Stream(once.boxed()))
-        }
-    }
-}
-
-/// Holds a body that is not held yet, within the attempt's time.
-async fn held(
-    body: Payload,
-    limit: u64,
-    deadline: Option<(Instant, TimeoutKind)>,
-) -> Result<Payload, SendError> {
-    let Payload::Stream(stream) = body else { return Ok(body) };
-    let holding = hold(stream, limit);
-    let done = match deadline {
-        None => holding.await,
-        Some((at, kind)) => timeout_at(at, holding).await.unwrap_or(Err(BodyError::TimedOut(kind))),
-    };
-    match done {
-        Ok(Held::Whole(octets)) => Ok(Payload::Full(octets)),
-        Ok(Held::Larger(stream)) => Ok(Payload::Stream(stream)),
-        Err(BodyError::TimedOut(kind)) => Err(SendError::sent(
-            SendErrorKind::Timeout(kind),
-            format!("the {kind} timeout passed in the body"),
-        )),
-        Err(error) => Err(SendError::sent(SendErrorKind::Protocol, error.to_string())),
     }
 }
 
