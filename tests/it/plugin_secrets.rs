@@ -4,7 +4,7 @@
 //! in all that it is given and in its own memory; then what was logged, exported, counted, answered, journalled and
 //! kept in files is searched. That the configuration's own secrets stay out of what is printed is in `secrets`.
 
-use crate::support::{Client, Provider, Request, Served, config_folder, guest, reply, until};
+use crate::support::{Client, Provider, Request, Served, config_folder, guest, reply, run, until};
 use http::Response;
 use http_body_util::Full;
 use serde_json::json;
@@ -186,10 +186,13 @@ folder = "calls"
     let kept = tempfile::tempdir().unwrap();
     let cache = kept.path().to_str().unwrap();
     let env: Vec<(&str, &str)> = ENV.into_iter().chain([("XDG_CACHE_HOME", cache)]).collect();
+    // Compiles the plugins, which may take long on a busy machine.
+    let checked = run(&["check", "--config", folder.path().to_str().unwrap()], &env).await;
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
     let served = Served::start(folder.path(), &[], &env).await;
     let data = served.data().header("x-api-key", "c4n4ry-inbound");
     let admin = served.admin().header("authorization", "Bearer c4n4ry-admin");
-    let mut found = Vec::new();
+    let mut found = leaks("check", &[checked.stdout, checked.stderr].concat());
     for (name, _) in &listed {
         let spied = calls(&data, name, &mut found).await;
         if *name != "gone" {

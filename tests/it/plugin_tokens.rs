@@ -219,7 +219,10 @@ async fn what_does_not_fit_the_auth_table_is_refused() {
     let found =
         refused(with_source("http://127.0.0.1:9", &source, "type = \"plugin\"\nscopes = [\"a\", \"b\"]"))
             .await;
-    assert!(found.contains("`get` has tokens of several scopes and no signer"), "{found}");
+    assert!(
+        found.contains("no signer says where the tokens of several scopes go in `get`, `proxy`"),
+        "{found}"
+    );
     let found = refused(with_source("http://127.0.0.1:9", &guest("loop"), "type = \"plugin\"")).await;
     assert!(found.contains("no plugin exports `signer` or `token-source`"), "{found}");
     let missing = with_login("http://127.0.0.1:9", "http://127.0.0.1:9", "", "").replacen(

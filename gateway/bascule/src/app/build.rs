@@ -3,11 +3,11 @@
 use super::{
     breakers::{breakers, same_breakers},
     integration::{Materials, integration},
-    plugins::{check_auth, load, phases, unchanged},
+    plugins::{check_auth, check_scopes, load, phases, unchanged},
 };
 use crate::{
     config::{Config, Problems},
-    model::IntegrationName,
+    model::{IntegrationName, OperationName},
     pipeline::{Generation, Services},
     upstream::Tls,
 };
@@ -19,10 +19,18 @@ pub(super) fn with_plugin_problems(host: &Arc<PluginHost>, now: Instant, mut pro
     for settings in problems.sound().to_vec() {
         let mut found = problems.about_the_same_files();
         let plugins = load(host, &settings, None, now, &mut found);
-        check_auth(&plugins, &settings.auth, &mut found);
-        for operation in settings.operations.keys() {
-            phases(&plugins, &settings.auth, operation, &mut found);
-        }
+        check_auth(&plugins, &settings, &mut found);
+        // Plugins work in a fan-out's branches, not in itself.
+        let declared = settings.operations.values().filter(|declared| declared.fan_out.is_none());
+        let names = declared.map(|declared| declared.name.clone()).chain([OperationName::proxy()]);
+        let bound: Vec<_> = names
+            .map(|name| {
+                let phases = phases(&plugins, &name, &mut found);
+                (name, phases)
+            })
+            .collect();
+        let bound = bound.iter().map(|(name, phases)| (name, phases));
+        check_scopes(&plugins, &settings.auth, bound, &mut found);
         problems.extend(found);
     }
     problems.sort();
@@ -70,7 +78,7 @@ pub fn build(
         }
         let old = old.map(|old| &**old);
         let plugins = load(&parts.host, settings, old, materials.now, &mut problems);
-        check_auth(&plugins, &settings.auth, &mut problems);
+        check_auth(&plugins, settings, &mut problems);
         let live = integration(&materials, settings, plugins, old, &mut problems);
         integrations.insert(name.clone(), Arc::new(live));
         changed.push(name.clone());

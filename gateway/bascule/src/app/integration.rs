@@ -2,7 +2,7 @@
 
 use super::{
     breakers::Breakers,
-    plugins::{Loaded, phases},
+    plugins::{Loaded, check_scopes, phases},
     side::{SideParts, side_endpoints},
 };
 use crate::{
@@ -144,6 +144,8 @@ pub(super) fn integration(
         })
         .collect();
     let proxy = proxy_operation(materials, settings, plugins, (&breaker, &breaker_metrics), problems);
+    let bound = operations.values().map(|operation| (&operation.name, &operation.phases));
+    check_scopes(plugins, &settings.auth, bound.chain([(&proxy.name, &proxy.phases)]), problems);
     LiveIntegration {
         endpoint,
         endpoints,
@@ -232,7 +234,7 @@ fn declared_operation(
     // A fan-out meets no provider; plugins run in its branches.
     let phases = match &declared.fan_out {
         Some(_) => Phases::default(),
-        None => phases(plugins, &settings.auth, &declared.name, problems),
+        None => phases(plugins, &declared.name, problems),
     };
     LiveOperation {
         name: declared.name.clone(),
@@ -307,7 +309,7 @@ fn proxy_operation(
         breaker_metrics: Arc::clone(metrics),
         times: settings.hedge.as_ref().map(|_| Arc::default()),
         limiter: None,
-        phases: phases(plugins, &settings.auth, &name, problems),
+        phases: phases(plugins, &name, problems),
         scope: materials.cache.scope(integration, name.as_str()),
         metrics: materials.telemetry.operation(integration, name.as_str()),
         name,

@@ -236,12 +236,7 @@ pub(super) fn describe(error: &(dyn std::error::Error + 'static)) -> String {
 /// Mappers speak of declared operations; a client behind `/proxy` speaks the provider's own language.
 /// So `/proxy` has signers, token sources and classifiers only, unless a plugin's table names `proxy` among
 /// its `operations`.
-pub(super) fn phases(
-    loaded: &[Loaded<'_>],
-    auth: &Auth,
-    operation: &OperationName,
-    problems: &mut Problems,
-) -> Phases {
+pub(super) fn phases(loaded: &[Loaded<'_>], operation: &OperationName, problems: &mut Problems) -> Phases {
     let proxy = OperationName::proxy();
     let mut phases = Phases::default();
     for Loaded { settings, live } in loaded {
@@ -280,35 +275,50 @@ pub(super) fn phases(
             *single = Some(bound.clone());
         }
     }
-    if let (Some(source), None, Auth::Plugin { scopes }) = (&phases.token_source, &phases.signer, auth)
-        && scopes.len() > 1
-        && let Some(one) = loaded.iter().find(|one| Arc::ptr_eq(&one.live.bound.plugin, &source.plugin))
-    {
-        problems.push(Diagnostic::at(
-            &one.settings.origin,
-            format!("`{operation}` has tokens of several scopes and no signer that says where they go"),
-            "name one scope in `auth.scopes`, or add a plugin that exports `signer`",
-        ));
-    }
     phases
 }
 
 /// What does not fit `[auth]`: an integration that would go without credentials, or tokens that nobody uses.
-pub(super) fn check_auth(loaded: &[Loaded<'_>], auth: &Auth, problems: &mut Problems) {
+pub(super) fn check_auth(loaded: &[Loaded<'_>], integration: &Integration, problems: &mut Problems) {
     let exports = |phase| loaded.iter().find(move |one| one.has(phase));
-    let is_plugin = matches!(auth, Auth::Plugin { .. });
+    let is_plugin = matches!(integration.auth, Auth::Plugin { .. });
+    // One that could not be loaded has its own problem, and may be the one that is missed.
+    let all = loaded.len() == integration.plugins.len();
     match (exports(Phase::TokenSource), exports(Phase::Signer), loaded.first()) {
         (Some(source), ..) if !is_plugin => problems.push(Diagnostic::at(
             &source.settings.origin,
             "a `token-source` is only asked where the integration's [auth] is of type \"plugin\"",
             "write type = \"plugin\" in [auth], or name the plugin's other phases in `phases`",
         )),
-        (None, None, Some(first)) if is_plugin => problems.push(Diagnostic::at(
+        (None, None, Some(first)) if is_plugin && all => problems.push(Diagnostic::at(
             &first.settings.origin,
             "[auth] is of type \"plugin\", and no plugin exports `signer` or `token-source`",
             "use a plugin that does, or write type = \"none\" in [auth]",
         )),
         _ => {}
+    }
+}
+
+/// A bearer's header takes one token: where there are several, a signer has to say where they go.
+pub(super) fn check_scopes<'a>(
+    loaded: &[Loaded<'_>],
+    auth: &Auth,
+    operations: impl Iterator<Item = (&'a OperationName, &'a Phases)>,
+    problems: &mut Problems,
+) {
+    let Auth::Plugin { scopes } = auth else { return };
+    let unsigned = operations.filter(|(_, phases)| phases.token_source.is_some() && phases.signer.is_none());
+    let mut unsigned: Vec<String> = unsigned.map(|(name, _)| format!("`{name}`")).collect();
+    unsigned.sort();
+    if let Some(source) = loaded.iter().find(|one| one.has(Phase::TokenSource))
+        && scopes.len() > 1
+        && !unsigned.is_empty()
+    {
+        problems.push(Diagnostic::at(
+            &source.settings.origin,
+            format!("no signer says where the tokens of several scopes go in {}", unsigned.join(", ")),
+            "name one scope in `auth.scopes`, or add a plugin that exports `signer`",
+        ));
     }
 }
 
