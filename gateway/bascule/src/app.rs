@@ -13,8 +13,10 @@ mod integration;
 mod levels;
 mod plugins;
 mod running;
+mod sources;
 
 pub use build::{Parts, build};
 pub use builtin::{BuiltinError, shipped};
 pub use plugins::plugin_host;
 pub use running::{Assembled, Options, Running, StartError, assemble};
+pub use sources::{PluginSources, floating, wanted};

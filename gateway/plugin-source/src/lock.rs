@@ -5,6 +5,7 @@
 //! digests and does not even ask where a tag points now.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -173,6 +174,14 @@ impl Lock {
         let text = Text { version: VERSION, plugins: self.entries.iter().map(entry).collect() };
         // Strings and numbers in tables: there is nothing that TOML could not say.
         HEADER.to_owned() + &toml::to_string(&text).unwrap_or_default()
+    }
+}
+
+/// The name that tells two versions apart, the manifest's where there is one, and who signed.
+impl fmt::Display for Locked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.manifest.unwrap_or(self.content))?;
+        self.signer.as_ref().map_or(Ok(()), |signer| write!(f, ", signed by {signer}"))
     }
 }
 

@@ -4,6 +4,7 @@ use super::{
     breakers::{breakers, same_breakers},
     integration::{Materials, integration},
     plugins::{load, phases, unchanged},
+    sources::PluginSources,
 };
 use crate::{
     config::{Config, Problems},
@@ -15,10 +16,16 @@ use bascule_plugin_host::PluginHost;
 use std::{collections::HashMap, sync::Arc};
 
 /// A refused configuration's problems, joined by what is wrong with the plugins of its sound integrations.
-pub(super) fn with_plugin_problems(host: &Arc<PluginHost>, mut problems: Problems) -> Problems {
-    for settings in problems.sound().to_vec() {
+pub(super) fn with_plugin_problems(
+    host: &Arc<PluginHost>,
+    sources: &PluginSources,
+    mut problems: Problems,
+) -> Problems {
+    let sound = problems.sound().clone();
+    let contents = sources.obtain(&sound.rules, &sound.integrations, &mut problems);
+    for settings in &sound.integrations {
         let mut found = problems.about_the_same_files();
-        let plugins = load(host, &settings, &mut found);
+        let plugins = load(host, &contents, settings, &mut found);
         for operation in settings.operations.keys() {
             phases(&plugins, operation, &mut found);
         }
@@ -33,6 +40,8 @@ pub(super) fn with_plugin_problems(host: &Arc<PluginHost>, mut problems: Problem
 pub struct Parts {
     /// Runs plugins.
     pub host: Arc<PluginHost>,
+    /// Where plugins come from.
+    pub sources: PluginSources,
     /// TLS towards upstreams.
     pub tls: Tls,
 }
@@ -54,19 +63,20 @@ pub fn build(
     let before = services.generation.load_full();
     let breakers = breakers(&before, &config, &services.telemetry);
     let materials = Materials::of(services, &parts.tls, &breakers);
+    let contents = parts.sources.obtain(&config.source_rules, config.integrations.values(), &mut problems);
     let mut changed = Vec::new();
     let mut integrations = HashMap::with_capacity(config.integrations.len());
     for (name, settings) in &config.integrations {
         let old = before.integrations.get(name);
         if let Some(old) = old
             && old.settings.digest == settings.digest
-            && unchanged(settings, &old.plugins)
+            && unchanged(&contents, settings, &old.plugins)
             && same_breakers(settings, &before.breakers, &breakers)
         {
             integrations.insert(name.clone(), Arc::clone(old));
             continue;
         }
-        let plugins = load(&parts.host, settings, &mut problems);
+        let plugins = load(&parts.host, &contents, settings, &mut problems);
         let live = integration(&materials, settings, &plugins, old.map(|old| &**old), &mut problems);
         integrations.insert(name.clone(), Arc::new(live));
         changed.push(name.clone());

@@ -1,8 +1,8 @@
 //! Loading an integration's plugins and giving each operation its phases.
 
-use super::builtin::shipped;
+use super::sources::{Content, Contents, Found};
 use crate::{
-    config::{Diagnostic, Integration, PluginSettings, PluginSource, Problems},
+    config::{Diagnostic, Integration, PluginSettings, Problems},
     model::OperationName,
     pipeline::{BoundPlugin, Phases},
     telemetry::Telemetry,
@@ -11,7 +11,7 @@ use bascule_plugin_host::{
     Grants, HostConfig, HostError, Limits, LogLevel, Observer, Phase, Plugin, PluginHost, PluginSpec,
     SecretBytes,
 };
-use std::{borrow::Cow, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
+use std::{num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 
 /// A plugin with what its table says about it.
 pub(super) struct Loaded<'a> {
@@ -19,9 +19,6 @@ pub(super) struct Loaded<'a> {
     pub(super) plugin: Arc<Plugin>,
     reads_bodies: bool,
 }
-
-/// What is wrong, and what to do about it.
-type Found = (String, String);
 
 /// A plugin host with an engine per worker, reporting to telemetry.
 ///
@@ -64,12 +61,13 @@ impl Observer for Reporter {
 /// Loads every plugin of an integration; each one that cannot be loaded is a problem at its `source`.
 pub(super) fn load<'a>(
     host: &Arc<PluginHost>,
+    contents: &Contents,
     integration: &'a Integration,
     problems: &mut Problems,
 ) -> Vec<Loaded<'a>> {
     let mut loaded = Vec::new();
     for settings in &integration.plugins {
-        match load_one(host, settings) {
+        match contents.of(settings).and_then(|content| load_one(host, content, settings)) {
             Ok(plugin) => loaded.push(plugin),
             Err((message, help)) => problems.push(Diagnostic::at(&settings.origin, message, help)),
         }
@@ -77,8 +75,11 @@ pub(super) fn load<'a>(
     loaded
 }
 
-fn load_one<'a>(host: &Arc<PluginHost>, settings: &'a PluginSettings) -> Result<Loaded<'a>, Found> {
-    let (name, bytes) = read(settings)?;
+fn load_one<'a>(
+    host: &Arc<PluginHost>,
+    content: Content,
+    settings: &'a PluginSettings,
+) -> Result<Loaded<'a>, Found> {
     let grants = Grants::parse(settings.grants.iter().map(String::as_str))
         .map_err(|error| (error.to_string(), "mend `grants`".to_owned()))?;
     let mut phases = None;
@@ -102,8 +103,8 @@ fn load_one<'a>(host: &Arc<PluginHost>, settings: &'a PluginSettings) -> Result<
     let reads_bodies = grants.body_read;
     let credentials = settings.credentials.iter();
     let spec = PluginSpec {
-        name,
-        bytes: bytes.into_owned(),
+        name: settings.source.name(),
+        bytes: content.octets.into(),
         sha256: settings.sha256,
         config: settings.config.clone(),
         credentials: credentials
@@ -125,27 +126,6 @@ fn load_one<'a>(host: &Arc<PluginHost>, settings: &'a PluginSettings) -> Result<
         ));
     }
     Ok(Loaded { settings, plugin, reads_bodies })
-}
-
-/// Name (for logs and metrics) and octets.
-fn read(settings: &PluginSettings) -> Result<(String, Cow<'static, [u8]>), Found> {
-    match &settings.source {
-        PluginSource::Builtin(name) => match shipped(name) {
-            Ok(octets) => Ok((name.clone(), Cow::Borrowed(octets))),
-            Err(error) => Err((error.to_string(), "or give a file".to_owned())),
-        },
-        PluginSource::File(path) => {
-            let name =
-                path.file_stem().map_or_else(|| "plugin".into(), |stem| stem.to_string_lossy().into_owned());
-            match std::fs::read(path) {
-                Ok(octets) => Ok((name, Cow::Owned(octets))),
-                Err(error) => Err((
-                    format!("{} cannot be read: {error}", path.display()),
-                    "paths are relative to the folder of bascule.toml".to_owned(),
-                )),
-            }
-        }
-    }
 }
 
 /// An error and its causes in one line.
@@ -208,15 +188,8 @@ pub(super) fn phases(loaded: &[Loaded<'_>], operation: &OperationName, problems:
     phases
 }
 
-/// Whether a loaded generation's plugin files are still what is on the disk.
-pub(super) fn unchanged(integration: &Integration, plugins: &[Arc<Plugin>]) -> bool {
-    let files = integration.plugins.iter().map(|settings| {
-        let octets = read(settings).ok()?.1;
-        Some(hex(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &octets).as_ref()))
-    });
-    files.eq(plugins.iter().map(|plugin| Some(plugin.digest().to_owned())))
-}
-
-fn hex(octets: &[u8]) -> String {
-    data_encoding::HEXLOWER.encode(octets)
+/// Whether a loaded generation's plugins are still what their sources give.
+pub(super) fn unchanged(contents: &Contents, integration: &Integration, plugins: &[Arc<Plugin>]) -> bool {
+    let now = integration.plugins.iter().map(|settings| Some(contents.of(settings).ok()?.digest.hex()));
+    now.eq(plugins.iter().map(|plugin| Some(plugin.digest().to_owned())))
 }

@@ -12,8 +12,8 @@ mod template;
 
 pub use fan_out::Branch;
 pub use gateway::{
-    AdminSettings, AdminToken, ApiKey, CacheSettings, JournalSettings, Role, ServerSettings, SkipSet,
-    TelemetrySettings, TlsFiles,
+    AdminSettings, AdminToken, ApiKey, CacheSettings, JournalSettings, RegistryLogin, RegistrySettings, Role,
+    ServerSettings, SkipSet, SourceRules, TelemetrySettings, TlsFiles,
 };
 pub use integration::{
     ApiKeyPlace, Auth, BaseUrl, FallbackCauses, HeaderSetting, Integration, OAuth2, Origin, PluginLimits,
@@ -46,6 +46,8 @@ pub struct Config {
     pub journal: Option<JournalSettings>,
     /// `[breakers.NAME]`: circuits that integrations and operations share.
     pub breakers: BTreeMap<BreakerName, BreakerConfig>,
+    /// How plugins are taken from elsewhere.
+    pub source_rules: SourceRules,
     /// Integrations by name.
     pub integrations: BTreeMap<IntegrationName, Arc<Integration>>,
     /// Every secret that occurs anywhere, for scrubbing texts that leave the gateway.

@@ -17,6 +17,12 @@ pub(crate) static GATEWAY: Table = Table {
         key("telemetry", Kind::Table(&TELEMETRY), "Traces, metrics and logs."),
         key("cache", Kind::Table(&STORE), "The response store that all integrations share."),
         key("journal", Kind::Table(&JOURNAL), "A record of every call, in files. Absent: none."),
+        key("plugins", Kind::Table(&SOURCE_RULES), "How plugins that are not files of this machine are taken."),
+        key(
+            "registries",
+            Kind::Map(&Kind::Table(&REGISTRY)),
+            "Registries of plugins and other servers that plugins come from, by host, with the port if it is not the usual one.",
+        ),
         key(
             "breakers",
             Kind::Map(&Kind::Table(&BREAKER)),
@@ -200,5 +206,33 @@ static JOURNAL: Table = Table {
             "Most files that are kept; the oldest is removed before a new one is begun.",
         )
         .or("8"),
+    ],
+};
+
+static SOURCE_RULES: Table = Table {
+    name: "source_rules",
+    title: "[plugins] of bascule.toml",
+    about: "How plugins that are not files of this machine are taken.",
+    keys: &[key(
+        "locked",
+        Kind::Boolean,
+        "Whether a tag is refused that neither `bascule.lock` nor a pin holds; otherwise it is followed, with a warning.",
+    )
+    .or("false")],
+};
+
+static REGISTRY: Table = Table {
+    name: "registry",
+    title: "[registries.\"HOST\"]",
+    about: "One server that plugins come from. Without a table it is asked anonymously and has to have public addresses.",
+    keys: &[
+        key("username", Kind::Text, "The login's user name. With `password`."),
+        key("password", Kind::Secret, "Its password or access token."),
+        key(
+            "allow_private",
+            Kind::Boolean,
+            "Whether it may have addresses of private networks. Loopback may be used when a `source` names it.",
+        )
+        .or("false"),
     ],
 };

@@ -1,12 +1,15 @@
 //! `bascule.toml`.
 
-use super::breaker::{SharedBreakers, shared_breakers};
+use super::{
+    breaker::{SharedBreakers, shared_breakers},
+    sources::source_rules,
+};
 use crate::{
     config::{
         reader::{Field, Reader},
         settings::{
             AdminSettings, AdminToken, ApiKey, CacheSettings, JournalSettings, Role, ServerSettings, SkipSet,
-            TelemetrySettings, TlsFiles,
+            SourceRules, TelemetrySettings, TlsFiles,
         },
     },
     model::Secret,
@@ -34,6 +37,8 @@ pub(crate) struct Gateway {
     pub(crate) journal: Option<JournalSettings>,
     /// `[breakers]`.
     pub(crate) breakers: SharedBreakers,
+    /// `[plugins]` and `[registries]`; without the lock file's path.
+    pub(crate) source_rules: SourceRules,
 }
 
 impl Default for Gateway {
@@ -60,6 +65,7 @@ impl Default for Gateway {
             cache: CacheSettings { max_size: 64 * MIB, max_entry: MIB },
             journal: None,
             breakers: SharedBreakers::default(),
+            source_rules: SourceRules::default(),
         }
     }
 }
@@ -88,6 +94,7 @@ pub(crate) fn gateway(top: Reader<'_, '_>) -> Gateway {
         gateway.breakers.declared = shared_breakers(&field);
     }
     gateway.breakers.unread = top.ctx.broken;
+    gateway.source_rules = source_rules(&top);
     let (server, admin) = (gateway.server.listen, gateway.admin.listen);
     if server == admin && server.port() != 0 {
         top.problem(
@@ -165,7 +172,8 @@ fn tls(table: Reader<'_, '_>) -> Option<TlsFiles> {
     Some(TlsFiles { cert: cert?, key: key?, client_ca: client_ca.map_or(Some(None), |file| file.map(Some))? })
 }
 
-fn existing_file(field: &Field<'_, '_>) -> Option<PathBuf> {
+/// A file that is there, relative to the folder of `bascule.toml`.
+pub(super) fn existing_file(field: &Field<'_, '_>) -> Option<PathBuf> {
     let text = field.text()?;
     let file = field.ctx.root.join(text.value());
     if text.value().is_empty() || !file.is_file() {

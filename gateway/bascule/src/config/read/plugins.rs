@@ -3,7 +3,11 @@
 //! Only what the text says is looked at. What a plugin exports, needs and weighs is found when it is
 //! loaded, and reported at the same places.
 
-use super::{base_url::base_url, cache::operation_name};
+use super::{
+    base_url::base_url,
+    cache::operation_name,
+    sources::{publishers, remote},
+};
 use crate::{
     config::{
         reader::{Field, Reader, not_in_this_version},
@@ -12,6 +16,7 @@ use crate::{
     },
     model::OperationName,
 };
+use bascule_plugin_source::Reference;
 use serde_json::Value;
 use std::{collections::BTreeMap, num::NonZeroUsize};
 
@@ -43,7 +48,12 @@ fn plugin(table: Reader<'_, '_>, operations: &[String]) -> Option<PluginSettings
         table.required("source", "write source = \"builtin:NAME\" or source = \"plugins/file.wasm\"");
     let origin = source.as_ref().map(|field| field.ctx.origin(&field.path, &field.span));
     let source = source.and_then(|field| self::source(&field));
+    if matches!(source, Some(PluginSource::Remote(Reference::Https(_)))) && !table.has("sha256") {
+        let help = "add sha256 = \"…\" of the file that you trust, as `sha256sum FILE` prints it";
+        table.problem("source", "an https:// source is not pinned", help);
+    }
     let sha256 = table.field("sha256").and_then(|field| digest(&field));
+    let signed_by = table.field("signed_by").map(|field| publishers(&field, source.as_ref())).unwrap_or_default();
     let config = table.field("config").map(|field| field.json_table());
     let credentials = table.field("credentials").and_then(|field| field.entries()).unwrap_or_default();
     let credentials: BTreeMap<_, _> =
@@ -71,6 +81,7 @@ fn plugin(table: Reader<'_, '_>, operations: &[String]) -> Option<PluginSettings
     Some(PluginSettings {
         source: source?,
         sha256,
+        signed_by,
         config: Value::Object(config.flatten().unwrap_or_default()),
         credentials,
         attributes,
@@ -92,13 +103,8 @@ fn source(field: &Field<'_, '_>) -> Option<PluginSource> {
         }
         return Some(PluginSource::Builtin(name.to_owned()));
     }
-    if let Some((scheme, _)) = value.split_once("://") {
-        let message = match scheme {
-            "https" | "oci" => not_in_this_version(&format!("{scheme}://")),
-            _ => "not a file and not `builtin:NAME`".to_owned(),
-        };
-        field.problem(message, "download the plugin, name the file here and pin it with `sha256`");
-        return None;
+    if value.contains("://") {
+        return remote(field, &text).map(PluginSource::Remote);
     }
     let file = field.ctx.root.join(value);
     if value.is_empty() || !file.is_file() {
