@@ -15,6 +15,12 @@
 
 mod support;
 
+#[path = "../../gateway/plugin-source/tests/it/registry.rs"]
+#[expect(dead_code, reason = "what only the library's own tests need")]
+mod registry;
+#[path = "../../gateway/plugin-source/tests/it/server.rs"]
+mod server;
+
 mod admin;
 mod auth;
 mod cache;
@@ -32,6 +38,7 @@ mod mission;
 mod plugin_contract;
 mod plugin_faults;
 mod plugin_sandbox;
+mod plugin_sources;
 mod plugins;
 mod plugins_shipped;
 mod proxy;

@@ -9,6 +9,7 @@ mod demo;
 mod exit;
 mod inspect;
 mod options;
+mod plugin;
 mod serve;
 mod simulate;
 mod status;
@@ -42,9 +43,9 @@ enum Verb {
     Call(call::Args),
     /// Start stand-ins of four providers with the gateway in front of them, and show what to try
     Demo(demo::Args),
-    /// Tools for plugin authors
+    /// Tools for plugin authors, and for those who run plugins
     #[command(subcommand)]
-    Plugin(inspect::Plugin),
+    Plugin(plugin::Plugin),
     /// Show the integrations of a running gateway
     ///
     /// Exits with 0 when all of them are healthy.
@@ -67,7 +68,7 @@ pub fn main() -> ExitCode {
         Verb::Check(args) => check::run(&args),
         Verb::Call(args) => call::run(args, format),
         Verb::Demo(args) => demo::run(&args, format),
-        Verb::Plugin(inspect::Plugin::Inspect(args)) => inspect::run(&args),
+        Verb::Plugin(plugin) => plugin::run(&plugin),
         Verb::Status(args) => status::run(args),
         Verb::Simulate(args) => simulate::run(&args),
         Verb::Schema => exit::print(&format!("{:#}\n", crate::config::json_schema())),

@@ -150,7 +150,13 @@ impl Lock {
     /// What that reference meant when it was locked.
     #[must_use]
     pub fn get(&self, reference: &Reference) -> Option<&Locked> {
-        self.entries.get(&reference.to_string())
+        self.entry(&reference.to_string())
+    }
+
+    /// The same by the reference's text, as [`references`](Self::references) gives it.
+    #[must_use]
+    pub fn entry(&self, reference: &str) -> Option<&Locked> {
+        self.entries.get(reference)
     }
 
     /// Locks a reference anew.

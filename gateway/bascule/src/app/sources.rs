@@ -143,7 +143,10 @@ impl Contents {
         }
         let found = wanted(settings).and_then(|wanted| self.0.get(&identity(&wanted)));
         found.cloned().unwrap_or_else(|| {
-            Err(("not looked at: the lock file cannot be read".to_owned(), "mend bascule.lock first".to_owned()))
+            Err((
+                "not looked at: the lock file cannot be read".to_owned(),
+                "mend bascule.lock first".to_owned(),
+            ))
         })
     }
 }
@@ -182,10 +185,7 @@ fn identity(wanted: &Wanted) -> String {
 }
 
 /// The lock file, where anything could be in it.
-fn lock<'a>(
-    rules: &SourceRules,
-    all: impl IntoIterator<Item = &'a Wanted>,
-) -> Result<Lock, Diagnostic> {
+fn lock<'a>(rules: &SourceRules, all: impl IntoIterator<Item = &'a Wanted>) -> Result<Lock, Diagnostic> {
     if !all.into_iter().any(|wanted| wanted.reference.is_remote()) {
         return Ok(Lock::default());
     }

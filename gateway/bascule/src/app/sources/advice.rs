@@ -8,7 +8,9 @@ pub(super) fn advice(error: &SourceError) -> &'static str {
     match error {
         SourceError::Fetch { source, .. } => of_fetch(source),
         SourceError::Unpinned { .. } => "`sha256sum FILE` prints the digest",
-        SourceError::NotLocked { .. } => "`bascule plugin lock` writes bascule.lock; or write its digest: @sha256:…",
+        SourceError::NotLocked { .. } => {
+            "`bascule plugin lock` writes bascule.lock; or write its digest: @sha256:…"
+        }
         SourceError::Digest { by: "locked", .. } => "if the new one is meant, run `bascule plugin lock`",
         SourceError::Digest { .. } => "if the new one is meant, write its digest as `sha256`",
         SourceError::NotSigned { .. } => {
@@ -31,7 +33,9 @@ fn of_fetch(error: &FetchError) -> &'static str {
         | FetchError::Status { status: StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, .. } => {
             "write a login into bascule.toml: [registries.\"HOST\"] username = \"…\", password = \"${…}\""
         }
-        FetchError::Status { status: StatusCode::NOT_FOUND, .. } => "see whether it was published under that name",
+        FetchError::Status { status: StatusCode::NOT_FOUND, .. } => {
+            "see whether it was published under that name"
+        }
         FetchError::Unreachable { .. } | FetchError::Timeout { .. } => {
             "what is locked or pinned and was fetched once starts without a network"
         }

@@ -18,7 +18,8 @@ fn addresses_of_this_machine_and_of_private_networks_are_reached_only_under_thei
         ..SourceRules::default()
     };
     let references =
-        ["oci://localhost:5000/a:1", "oci://registry.corp:5000/a:1", "https://example.com/a.wasm"].map(reference);
+        ["oci://localhost:5000/a:1", "oci://registry.corp:5000/a:1", "https://example.com/a.wasm"]
+            .map(reference);
     let egress = egress(&rules, &references);
     assert!(allowed(&*egress, "localhost", "127.0.0.1"));
     assert!(!allowed(&*egress, "localhost", "10.0.0.1"), "a name of this machine is of no other");

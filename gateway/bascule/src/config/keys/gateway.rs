@@ -17,7 +17,11 @@ pub(crate) static GATEWAY: Table = Table {
         key("telemetry", Kind::Table(&TELEMETRY), "Traces, metrics and logs."),
         key("cache", Kind::Table(&STORE), "The response store that all integrations share."),
         key("journal", Kind::Table(&JOURNAL), "A record of every call, in files. Absent: none."),
-        key("plugins", Kind::Table(&SOURCE_RULES), "How plugins that are not files of this machine are taken."),
+        key(
+            "plugins",
+            Kind::Table(&SOURCE_RULES),
+            "How plugins that are not files of this machine are taken.",
+        ),
         key(
             "registries",
             Kind::Map(&Kind::Table(&REGISTRY)),

@@ -53,7 +53,8 @@ fn plugin(table: Reader<'_, '_>, operations: &[String]) -> Option<PluginSettings
         table.problem("source", "an https:// source is not pinned", help);
     }
     let sha256 = table.field("sha256").and_then(|field| digest(&field));
-    let signed_by = table.field("signed_by").map(|field| publishers(&field, source.as_ref())).unwrap_or_default();
+    let signed_by =
+        table.field("signed_by").map(|field| publishers(&field, source.as_ref())).unwrap_or_default();
     let config = table.field("config").map(|field| field.json_table());
     let credentials = table.field("credentials").and_then(|field| field.entries()).unwrap_or_default();
     let credentials: BTreeMap<_, _> =

@@ -36,7 +36,10 @@ fn registries(field: &Field<'_, '_>) -> BTreeMap<String, RegistrySettings> {
         match Reference::parse(&format!("oci://{name}/x:x")) {
             Ok(Reference::Oci(oci)) => {
                 if registries.insert(oci.registry().to_owned(), settings).is_some() {
-                    value.problem(format!("`{}` is declared twice", oci.registry()), "remove one of the tables");
+                    value.problem(
+                        format!("`{}` is declared twice", oci.registry()),
+                        "remove one of the tables",
+                    );
                 }
             }
             _ => value.problem(
