@@ -15,6 +15,12 @@
 
 mod support;
 
+#[path = "../../gateway/plugin-source/tests/it/registry.rs"]
+#[expect(dead_code, reason = "what only the library's own tests need")]
+mod registry;
+#[path = "../../gateway/plugin-source/tests/it/server.rs"]
+mod server;
+
 mod admin;
 mod auth;
 mod cache;
@@ -37,6 +43,7 @@ mod plugin_faults;
 mod plugin_platform;
 mod plugin_sandbox;
 mod plugin_secrets;
+mod plugin_sources;
 mod plugin_tokens;
 mod plugin_verdicts;
 mod plugins;

@@ -17,6 +17,7 @@ mod plugins;
 mod rollback;
 mod running;
 mod side;
+mod sources;
 mod versions;
 mod watch;
 
@@ -25,3 +26,4 @@ pub use builtin::{BuiltinError, shipped};
 pub use exchanges::exchange_files;
 pub use plugins::plugin_host;
 pub use running::{Assembled, Options, Running, StartError, assemble};
+pub use sources::{PluginSources, floating, wanted};

@@ -9,6 +9,7 @@ mod demo;
 mod exit;
 mod inspect;
 mod options;
+mod plugin;
 mod rehearse;
 mod serve;
 mod simulate;
@@ -43,9 +44,9 @@ enum Verb {
     Call(call::Args),
     /// Start stand-ins of four providers with the gateway in front of them, and show what to try
     Demo(demo::Args),
-    /// Tools for plugin authors
+    /// Tools for plugin authors, and for those who run plugins
     #[command(subcommand)]
-    Plugin(Plugin),
+    Plugin(plugin::Plugin),
     /// Show the integrations of a running gateway
     ///
     /// Exits with 0 when all of them are healthy.
@@ -59,17 +60,6 @@ enum Verb {
     Schema,
 }
 
-/// Tools for plugin authors.
-#[derive(Debug, Subcommand)]
-enum Plugin {
-    /// Show what a plugin exports, imports and needs to be granted
-    Inspect(inspect::Args),
-    /// Play recorded exchanges to a plugin in the sandbox and compare what it does
-    ///
-    /// Exits with 0 when everything is as recorded, 1 otherwise.
-    Test(rehearse::Args),
-}
-
 /// Runs the command line. Usage errors exit with 2, bugs with 70.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -79,8 +69,7 @@ pub fn main() -> ExitCode {
         Verb::Check(args) => check::run(&args),
         Verb::Call(args) => call::run(args, format),
         Verb::Demo(args) => demo::run(&args, format),
-        Verb::Plugin(Plugin::Inspect(args)) => inspect::run(&args),
-        Verb::Plugin(Plugin::Test(args)) => rehearse::run(&args),
+        Verb::Plugin(plugin) => plugin::run(&plugin),
         Verb::Status(args) => status::run(args),
         Verb::Simulate(args) => simulate::run(&args),
         Verb::Schema => exit::print(&format!("{:#}\n", crate::config::json_schema())),

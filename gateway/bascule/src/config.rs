@@ -26,7 +26,7 @@ mod text;
 mod units;
 
 pub use context::Places;
-pub use diagnostic::{Diagnostic, Problems, Severity};
+pub use diagnostic::{Diagnostic, Problems, Severity, Sound};
 pub use environment::Environment;
 pub use load::{Loaded, load};
 pub use reference::reference_markdown;

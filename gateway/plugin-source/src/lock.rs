@@ -5,6 +5,7 @@
 //! digests and does not even ask where a tag points now.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -149,7 +150,13 @@ impl Lock {
     /// What that reference meant when it was locked.
     #[must_use]
     pub fn get(&self, reference: &Reference) -> Option<&Locked> {
-        self.entries.get(&reference.to_string())
+        self.entry(&reference.to_string())
+    }
+
+    /// The same by the reference's text, as [`references`](Self::references) gives it.
+    #[must_use]
+    pub fn entry(&self, reference: &str) -> Option<&Locked> {
+        self.entries.get(reference)
     }
 
     /// Locks a reference anew.
@@ -173,6 +180,14 @@ impl Lock {
         let text = Text { version: VERSION, plugins: self.entries.iter().map(entry).collect() };
         // Strings and numbers in tables: there is nothing that TOML could not say.
         HEADER.to_owned() + &toml::to_string(&text).unwrap_or_default()
+    }
+}
+
+/// The name that tells two versions apart, the manifest's where there is one, and who signed.
+impl fmt::Display for Locked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.manifest.unwrap_or(self.content))?;
+        self.signer.as_ref().map_or(Ok(()), |signer| write!(f, ", signed by {signer}"))
     }
 }
 

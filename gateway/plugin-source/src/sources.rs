@@ -80,7 +80,7 @@ pub enum Finding {
         reference: String,
     },
     /// The reference means something else than when it was locked.
-    #[error("`{reference}` was locked as {locked} and is {now} now", locked = shown(.locked), now = shown(.now))]
+    #[error("`{reference}` was locked as {locked} and is {now} now")]
     Moved {
         /// The source.
         reference: String,
@@ -89,12 +89,6 @@ pub enum Finding {
         /// What it is now.
         now: Box<Locked>,
     },
-}
-
-/// The name that tells two versions apart: the manifest's where there is one.
-fn shown(locked: &Locked) -> String {
-    let signer = locked.signer.as_ref().map(|signer| format!(", signed by {signer}")).unwrap_or_default();
-    format!("{}{signer}", locked.manifest.unwrap_or(locked.content))
 }
 
 /// Plugins by their references.
@@ -130,7 +124,7 @@ impl Sources {
         floating: Floating,
     ) -> Result<Obtained, SourceError> {
         let locked = lock.get(&wanted.reference);
-        let floats = wanted.floats() && locked.is_none();
+        let floats = wanted.floats(lock);
         if floats && floating == Floating::Refuse {
             return Err(SourceError::NotLocked { reference: wanted.reference.to_string() });
         }
@@ -208,10 +202,12 @@ impl Wanted {
         Self { reference, sha256: None, signed_by: Vec::new() }
     }
 
-    /// Whether what it means may change without a change of the configuration.
-    fn floats(&self) -> bool {
+    /// Whether what it means may change without a change of configuration and lock file: a tag that
+    /// neither a pin nor a lock entry holds.
+    #[must_use]
+    pub fn floats(&self, lock: &Lock) -> bool {
         let by_tag = matches!(&self.reference, Reference::Oci(oci) if oci.digest().is_none());
-        by_tag && self.sha256.is_none()
+        by_tag && self.sha256.is_none() && lock.get(&self.reference).is_none()
     }
 
     fn fetch_error(&self) -> impl Fn(FetchError) -> SourceError + use<> {

@@ -4,6 +4,7 @@ use super::{
     breakers::{breakers, same_breakers},
     integration::{Materials, integration},
     plugins::{check_auth, check_scopes, load, phases, unchanged},
+    sources::PluginSources,
 };
 use crate::{
     config::{Config, Problems},
@@ -15,11 +16,18 @@ use bascule_plugin_host::PluginHost;
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
 /// A refused configuration's problems, joined by what is wrong with the plugins of its sound integrations.
-pub(super) fn with_plugin_problems(host: &Arc<PluginHost>, now: Instant, mut problems: Problems) -> Problems {
-    for settings in problems.sound().to_vec() {
+pub(super) fn with_plugin_problems(
+    host: &Arc<PluginHost>,
+    sources: &PluginSources,
+    now: Instant,
+    mut problems: Problems,
+) -> Problems {
+    let sound = problems.sound().clone();
+    let contents = sources.obtain(&sound.rules, &sound.integrations, &mut problems);
+    for settings in &sound.integrations {
         let mut found = problems.about_the_same_files();
-        let plugins = load(host, &settings, None, now, &mut found);
-        check_auth(&plugins, &settings, &mut found);
+        let plugins = load(host, &contents, settings, None, now, &mut found);
+        check_auth(&plugins, settings, &mut found);
         // Plugins work in a fan-out's branches, not in itself.
         let declared = settings.operations.values().filter(|declared| declared.fan_out.is_none());
         let names = declared.map(|declared| declared.name.clone()).chain([OperationName::proxy()]);
@@ -42,6 +50,8 @@ pub(super) fn with_plugin_problems(host: &Arc<PluginHost>, now: Instant, mut pro
 pub struct Parts {
     /// Runs plugins.
     pub host: Arc<PluginHost>,
+    /// Where plugins come from.
+    pub sources: PluginSources,
     /// TLS towards upstreams.
     pub tls: Tls,
 }
@@ -64,20 +74,21 @@ pub fn build(
     let before = services.generation.load_full();
     let breakers = breakers(&before, &config, &services.telemetry);
     let materials = Materials::of(services, &parts.tls, &breakers);
+    let contents = parts.sources.obtain(&config.source_rules, config.integrations.values(), &mut problems);
     let mut changed = Vec::new();
     let mut integrations = HashMap::with_capacity(config.integrations.len());
     for (name, settings) in &config.integrations {
         let old = before.integrations.get(name);
         if let Some(old) = old
             && old.settings.digest == settings.digest
-            && unchanged(settings, &old.plugins)
+            && unchanged(&contents, settings, &old.plugins)
             && same_breakers(settings, &before.breakers, &breakers)
         {
             integrations.insert(name.clone(), Arc::clone(old));
             continue;
         }
         let old = old.map(|old| &**old);
-        let plugins = load(&parts.host, settings, old, materials.now, &mut problems);
+        let plugins = load(&parts.host, &contents, settings, old, materials.now, &mut problems);
         check_auth(&plugins, settings, &mut problems);
         let live = integration(&materials, settings, plugins, old, &mut problems);
         integrations.insert(name.clone(), Arc::new(live));

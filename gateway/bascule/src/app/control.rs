@@ -67,8 +67,8 @@ fn broke_off() -> Problems {
 
 /// All or nothing: a configuration with any problem changes nothing.
 fn reload(sources: &Sources, parts: &Parts, services: &Services) -> Result<Reloaded, Problems> {
-    let loaded =
-        load(sources).map_err(|problems| with_plugin_problems(&parts.host, services.now(), problems))?;
+    let loaded = load(sources)
+        .map_err(|problems| with_plugin_problems(&parts.host, &parts.sources, services.now(), problems))?;
     let config = Arc::new(loaded.config);
     let problems = loaded.warnings.about_the_same_files();
     let (generation, changed) = build(parts, services, Arc::clone(&config), problems.clone())?;

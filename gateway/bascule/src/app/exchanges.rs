@@ -4,7 +4,7 @@
 //! together, within one time limit. A version that does otherwise is a problem of the configuration like any other, so at
 //! the start nothing runs and at a reload the old version stays.
 
-use super::plugins::{Found, describe};
+use super::{plugins::describe, sources::Found};
 use crate::config::PluginSettings;
 use bascule_plugin_host::{Exchange, ExchangeError, Plugin, Rehearsal};
 use std::{

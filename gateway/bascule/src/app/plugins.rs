@@ -1,12 +1,12 @@
 //! Loading an integration's plugins and giving each operation its phases.
 
 use super::{
-    builtin::shipped,
     exchanges,
+    sources::{Content, Contents, Found},
     versions::{Predecessor, predecessor},
 };
 use crate::{
-    config::{Auth, Diagnostic, Integration, PluginSettings, PluginSource, Problems},
+    config::{Auth, Diagnostic, Integration, PluginSettings, Problems},
     model::OperationName,
     pipeline::{BoundPlugin, LiveIntegration, LivePlugin, Phases},
     telemetry::{HookSpan, PluginLabels, Telemetry},
@@ -16,7 +16,6 @@ use bascule_plugin_host::{
     PluginSpec, SecretBytes,
 };
 use std::{
-    borrow::Cow,
     num::NonZeroUsize,
     path::PathBuf,
     sync::Arc,
@@ -41,9 +40,6 @@ impl Loaded<'_> {
         self.live.bound.plugin.has(phase)
     }
 }
-
-/// What is wrong, and what to do about it.
-pub(super) type Found = (String, String);
 
 /// A plugin host with an engine per worker, reporting to telemetry. `openings` gets the ids of plugins whose breakers
 /// open; what finds it full is not told.
@@ -129,6 +125,7 @@ impl Reporter {
 /// `before` goes on where its file and its table are the same.
 pub(super) fn load<'a>(
     host: &Arc<PluginHost>,
+    contents: &Contents,
     integration: &'a Integration,
     before: Option<&LiveIntegration>,
     now: Instant,
@@ -137,7 +134,7 @@ pub(super) fn load<'a>(
     let mut loaded = Vec::new();
     for (index, settings) in integration.plugins.iter().enumerate() {
         let before = before.and_then(|before| predecessor(before, &integration.plugins, index));
-        match load_one(host, settings, before, now) {
+        match contents.of(settings).and_then(|content| load_one(host, content, settings, before, now)) {
             Ok(live) => loaded.push(Loaded { settings, live }),
             Err((message, help)) => problems.push(Diagnostic::at(&settings.origin, message, help)),
         }
@@ -147,17 +144,17 @@ pub(super) fn load<'a>(
 
 fn load_one(
     host: &Arc<PluginHost>,
+    content: Content,
     settings: &PluginSettings,
     before: Option<Predecessor<'_>>,
     now: Instant,
 ) -> Result<LivePlugin, Found> {
-    let (name, bytes) = read(settings)?;
-    let kept = before.as_ref().and_then(|before| before.kept(settings, &PluginHost::digest_of(&bytes)));
+    let kept = before.as_ref().and_then(|before| before.kept(settings, &content.digest.hex()));
     if let Some(kept) = kept {
         return Ok(kept);
     }
     // Whether it is a plugin at all is for the host to say, and better than this could.
-    let embedded = Exchange::embedded(&bytes);
+    let embedded = Exchange::embedded(&content.octets);
     let mut phases = None;
     if let Some(names) = &settings.phases {
         let parsed: Result<Vec<Phase>, _> =
@@ -169,8 +166,8 @@ fn load_one(
     }
     let credentials = settings.credentials.iter();
     let spec = PluginSpec {
-        name,
-        bytes: bytes.into_owned(),
+        name: settings.source.name(),
+        bytes: content.octets.into(),
         sha256: settings.sha256,
         config: settings.config.clone(),
         credentials: credentials
@@ -195,27 +192,6 @@ fn load_one(
         Some(before) => before.followed_by(settings, bound, now),
         None => LivePlugin { bound, swapped: None, rolled_back_from: None },
     })
-}
-
-/// Name (for logs and metrics) and octets.
-fn read(settings: &PluginSettings) -> Result<(String, Cow<'static, [u8]>), Found> {
-    match &settings.source {
-        PluginSource::Builtin(name) => match shipped(name) {
-            Ok(octets) => Ok((name.clone(), Cow::Borrowed(octets))),
-            Err(error) => Err((error.to_string(), "or give a file".to_owned())),
-        },
-        PluginSource::File(path) => {
-            let name =
-                path.file_stem().map_or_else(|| "plugin".into(), |stem| stem.to_string_lossy().into_owned());
-            match std::fs::read(path) {
-                Ok(octets) => Ok((name, Cow::Owned(octets))),
-                Err(error) => Err((
-                    format!("{} cannot be read: {error}", path.display()),
-                    "paths are relative to the folder of bascule.toml".to_owned(),
-                )),
-            }
-        }
-    }
 }
 
 /// An error and its causes in one line.
@@ -322,11 +298,8 @@ pub(super) fn check_scopes<'a>(
     }
 }
 
-/// Whether a loaded generation's plugin files are still what is on the disk.
-pub(super) fn unchanged(integration: &Integration, plugins: &[LivePlugin]) -> bool {
-    let files = integration.plugins.iter().map(|settings| {
-        let octets = read(settings).ok()?.1;
-        Some(PluginHost::digest_of(&octets))
-    });
-    files.eq(plugins.iter().map(|live| Some(live.file_digest().to_owned())))
+/// Whether a loaded generation's plugins are still what their sources give.
+pub(super) fn unchanged(contents: &Contents, integration: &Integration, plugins: &[LivePlugin]) -> bool {
+    let now = integration.plugins.iter().map(|settings| Some(contents.of(settings).ok()?.digest.hex()));
+    now.eq(plugins.iter().map(|live| Some(live.file_digest().to_owned())))
 }

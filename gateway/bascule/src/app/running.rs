@@ -8,6 +8,7 @@ use super::{
     levels,
     plugins::{describe, plugin_host},
     rollback::OPENINGS_MAX,
+    sources::PluginSources,
     watch::watch,
 };
 use crate::{
@@ -114,15 +115,17 @@ pub struct Running {
 /// [`StartError`] with every problem that was found.
 pub fn assemble(options: &Options) -> Result<Assembled, StartError> {
     let (opened, openings) = mpsc::channel(OPENINGS_MAX);
+    let tls = Tls::new().map_err(|error| StartError::Internal(format!("no TLS: {error}")))?;
+    let sources = PluginSources::new(&tls, options.plugin_cache.as_deref())
+        .map_err(|error| StartError::Internal(format!("no folder for plugins: {error}")))?;
     let loaded = load(&options.sources).map_err(|problems| {
         // The plugins of sound integrations are looked at too, where there is anything to look with.
         match plugin_host(&Telemetry::disabled(), options.plugin_cache.clone(), opened.clone()) {
-            Ok(host) => with_plugin_problems(&host, TokioClock.now(), problems),
+            Ok(host) => with_plugin_problems(&host, &sources, TokioClock.now(), problems),
             Err(_) => problems,
         }
     })?;
     let config = Arc::new(loaded.config);
-    let tls = Tls::new().map_err(|error| StartError::Internal(format!("no TLS: {error}")))?;
     let telemetry = telemetry(options, &config, &tls)?;
     let unusable = |error: JournalError| journal_problem(&config, &error, Problems::new());
     telemetry.keep_journal(config.journal.as_ref()).map_err(unusable)?;
@@ -143,7 +146,7 @@ pub fn assemble(options: &Options) -> Result<Assembled, StartError> {
         random: Arc::new(SystemRandom),
         generation: ArcSwap::from_pointee(empty),
     };
-    let parts = Parts { host, tls };
+    let parts = Parts { host, sources, tls };
     let (generation, _) = build(&parts, &services, config, loaded.warnings.about_the_same_files())?;
     show(&services, &generation);
     services.generation.store(Arc::new(generation));

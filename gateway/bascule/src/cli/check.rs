@@ -5,7 +5,7 @@ use super::{
     options::{ConfigArg, ReportFormat, options, runtime},
 };
 use crate::{
-    app::{StartError, assemble},
+    app::{StartError, assemble, floating},
     config::{Problems, load},
     telemetry::{LogFormat, Redactor},
 };
@@ -28,7 +28,12 @@ pub(super) fn run(args: &Args) -> Exit {
     };
     let _entered = runtime.enter();
     let sources = args.config.sources();
-    let warnings = load(&sources).map(|loaded| loaded.warnings).unwrap_or_default();
+    let warnings = load(&sources).map(|loaded| {
+        let mut warnings = loaded.warnings;
+        warnings.extend(floating(&loaded.config, &warnings));
+        warnings
+    });
+    let warnings = warnings.unwrap_or_default();
     if !warnings.is_empty() && args.format == ReportFormat::Human {
         complain(&warnings.render_human(io::stderr().is_terminal()));
     }

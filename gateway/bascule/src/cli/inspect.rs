@@ -1,18 +1,24 @@
 //! `bascule plugin inspect`.
 
-use super::exit::{Exit, complain, print};
+use super::{
+    exit::{Exit, complain, print},
+    plugin::{Remote, block_on, fetch},
+};
 use crate::app::shipped;
 use bascule_plugin_host::{ArtifactKind, HostConfig, Inspection, PluginHost};
+use bascule_plugin_source::{Reference, Wanted};
 use serde_json::{Value, json};
 use std::{borrow::Cow, fmt::Write};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// A component or core module, or `builtin:NAME`
+    /// A component or core module, `builtin:NAME`, or oci://…
     file: String,
     /// Print JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    remote: Remote,
 }
 
 pub(super) fn run(args: &Args) -> Exit {
@@ -27,18 +33,27 @@ pub(super) fn run(args: &Args) -> Exit {
 }
 
 fn inspect(args: &Args) -> anyhow::Result<Inspection> {
-    let host = PluginHost::new(HostConfig::default())?;
-    Ok(host.inspect(&octets(&args.file)?)?)
+    if args.file.starts_with("oci://") {
+        let wanted = Wanted::new(Reference::parse(&args.file)?);
+        return inspection(&block_on(fetch(&args.remote, &wanted))?.content);
+    }
+    inspection(&octets_of(&args.file)?)
 }
 
-/// What is in a plugin file, or in the built-in plugin that `builtin:NAME` names.
-pub(super) fn octets(file: &str) -> anyhow::Result<Cow<'static, [u8]>> {
-    Ok(match file.strip_prefix("builtin:") {
-        Some(name) => Cow::Borrowed(shipped(name)?),
-        None => Cow::Owned(
-            std::fs::read(file).map_err(|error| anyhow::anyhow!("{file} cannot be read: {error}"))?,
-        ),
-    })
+/// The octets of a file or of what is built in.
+pub(super) fn octets_of(file: &str) -> anyhow::Result<Cow<'static, [u8]>> {
+    match file.strip_prefix("builtin:") {
+        Some(name) => Ok(Cow::Borrowed(shipped(name)?)),
+        None => {
+            let octets = std::fs::read(file);
+            Ok(Cow::Owned(octets.map_err(|error| anyhow::anyhow!("{file} cannot be read: {error}"))?))
+        }
+    }
+}
+
+/// What a plugin is, without a configuration.
+pub(super) fn inspection(octets: &[u8]) -> anyhow::Result<Inspection> {
+    Ok(PluginHost::new(HostConfig::default())?.inspect(octets)?)
 }
 
 fn kind(inspection: &Inspection) -> &'static str {

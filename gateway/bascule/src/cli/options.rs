@@ -55,7 +55,8 @@ pub(super) fn options(sources: Sources, log_format: LogFormat, redactor: Redacto
     Options { sources, log_format, plugin_cache: cache_folder(), redactor, quiet }
 }
 
-fn cache_folder() -> Option<PathBuf> {
+/// Where compiled and fetched plugins are kept; none without a home.
+pub(super) fn cache_folder() -> Option<PathBuf> {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let base = variable("XDG_CACHE_HOME").or_else(|| variable("HOME").map(|home| home.join(".cache")))?;
     Some(base.join("bascule").join("plugins"))

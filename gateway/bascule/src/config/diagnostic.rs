@@ -8,7 +8,7 @@ mod mask;
 mod render;
 
 use super::{
-    settings::{Integration, Origin},
+    settings::{Integration, Origin, SourceRules},
     source,
 };
 use serde_json::{Value, json};
@@ -102,7 +102,17 @@ impl Diagnostic {
 pub struct Problems {
     found: Vec<Diagnostic>,
     texts: BTreeMap<PathBuf, Arc<str>>,
-    sound: Vec<Arc<Integration>>,
+    sound: Sound,
+}
+
+/// What of a refused configuration has no problem of its own, so that its plugins can be looked at all the
+/// same: every problem is reported at once.
+#[derive(Clone, Debug, Default)]
+pub struct Sound {
+    /// Integrations.
+    pub integrations: Vec<Arc<Integration>>,
+    /// How their plugins are taken from elsewhere.
+    pub rules: SourceRules,
 }
 
 impl Problems {
@@ -113,16 +123,15 @@ impl Problems {
 
     /// None yet, about the same files: for findings that come after loading.
     pub fn about_the_same_files(&self) -> Self {
-        Self { found: Vec::new(), texts: self.texts.clone(), sound: Vec::new() }
+        Self { found: Vec::new(), texts: self.texts.clone(), sound: Sound::default() }
     }
 
-    /// The integrations of a refused configuration that have no problem of their own, so that their
-    /// plugins can be looked at all the same: every problem is reported at once.
-    pub fn sound(&self) -> &[Arc<Integration>] {
+    /// What of a refused configuration has no problem of its own.
+    pub fn sound(&self) -> &Sound {
         &self.sound
     }
 
-    pub(crate) fn set_sound(&mut self, sound: Vec<Arc<Integration>>) {
+    pub(crate) fn set_sound(&mut self, sound: Sound) {
         self.sound = sound;
     }
 
@@ -193,7 +202,7 @@ impl Problems {
 
 impl From<Diagnostic> for Problems {
     fn from(found: Diagnostic) -> Self {
-        Self { found: vec![found], texts: BTreeMap::new(), sound: Vec::new() }
+        Self { found: vec![found], texts: BTreeMap::new(), sound: Sound::default() }
     }
 }
 

@@ -3,13 +3,13 @@
 use super::{
     check::{self, Known},
     context::{Collected, Context, Places},
-    diagnostic::{Diagnostic, Problems, Severity},
+    diagnostic::{Diagnostic, Problems, Severity, Sound},
     digest::fingerprint,
     environment::Environment,
     keys::{GATEWAY, INTEGRATION, Table},
     read::{self, Gateway, IntegrationFile, SharedBreakers},
     reader::Reader,
-    settings::Config,
+    settings::{Config, SourceRules},
     source::{SourceText, line_column},
     sources::{Found, Sources, find},
 };
@@ -20,6 +20,9 @@ use std::{
     sync::Arc,
 };
 use toml::de::{DeTable, DeValue};
+
+/// The lock file of plugins, beside `bascule.toml`.
+const LOCK: &str = "bascule.lock";
 
 /// A configuration that can be used.
 #[derive(Clone, Debug)]
@@ -67,11 +70,21 @@ pub(crate) fn assemble(found: Found, sources: &Sources, problems: Problems) -> R
         unused.into_iter().for_each(|finding| all.problems.push(finding));
     }
     all.problems.sort();
+    let rules = SourceRules { lock: found.root.join(LOCK), ..gateway.source_rules };
     if all.problems.iter().any(|found| found.severity == Severity::Error) {
         let errors = all.problems.iter().filter(|found| found.severity == Severity::Error);
         let broken: BTreeSet<PathBuf> = errors.map(|found| found.file.clone()).collect();
         let settings = known.into_values().filter_map(|known| known.integration);
-        all.problems.set_sound(settings.filter(|settings| !broken.contains(&settings.file)).collect());
+        let rules = match &found.gateway {
+            Some(file) if broken.contains(&file.path) => None,
+            _ => Some(rules),
+        };
+        // Without rules nobody knows who logs in where.
+        let sound = settings.filter(|settings| {
+            !broken.contains(&settings.file) && (rules.is_some() || !settings.has_remote_plugins())
+        });
+        let integrations = sound.collect();
+        all.problems.set_sound(Sound { integrations, rules: rules.unwrap_or_default() });
         return Err(all.problems);
     }
     let integrations =
@@ -85,6 +98,7 @@ pub(crate) fn assemble(found: Found, sources: &Sources, problems: Problems) -> R
         journal: gateway.journal,
         outbox: gateway.outbox,
         breakers: gateway.breakers.declared,
+        source_rules: rules,
         integrations,
         secrets: longest_first(all.secrets),
     };

@@ -22,6 +22,7 @@ mod policies;
 mod prefix;
 mod query;
 mod retry;
+mod sources;
 
 pub(crate) use breaker::SharedBreakers;
 pub(crate) use fallback::{Link, RungPlace};

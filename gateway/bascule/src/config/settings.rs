@@ -12,8 +12,8 @@ mod template;
 
 pub use fan_out::Branch;
 pub use gateway::{
-    AdminSettings, AdminToken, ApiKey, CacheSettings, JournalSettings, OutboxSettings, Role, ServerSettings,
-    SkipSet, TelemetrySettings, TlsFiles,
+    AdminSettings, AdminToken, ApiKey, CacheSettings, JournalSettings, OutboxSettings, RegistryLogin,
+    RegistrySettings, Role, ServerSettings, SkipSet, SourceRules, TelemetrySettings, TlsFiles,
 };
 pub use integration::{
     ApiKeyPlace, Auth, BaseUrl, FallbackCauses, HeaderSetting, Integration, OAuth2, Origin, PluginSettings,
@@ -48,6 +48,8 @@ pub struct Config {
     pub outbox: Option<OutboxSettings>,
     /// `[breakers.NAME]`: circuits that integrations and operations share.
     pub breakers: BTreeMap<BreakerName, BreakerConfig>,
+    /// How plugins are taken from elsewhere.
+    pub source_rules: SourceRules,
     /// Integrations by name.
     pub integrations: BTreeMap<IntegrationName, Arc<Integration>>,
     /// Every secret that occurs anywhere, for scrubbing texts that leave the gateway.

@@ -13,6 +13,7 @@ mod policies;
 mod prefix;
 mod properties;
 mod references;
+mod sources;
 mod vocabulary;
 
 use super::{

@@ -32,6 +32,11 @@ impl Tls {
         Ok(Self(TlsConnector::from(Arc::new(config))))
     }
 
+    /// The settings, for a client that makes its own connections.
+    pub fn config(&self) -> &Arc<ClientConfig> {
+        self.0.config()
+    }
+
     /// Performs the handshake.
     pub(super) async fn handshake(
         &self,

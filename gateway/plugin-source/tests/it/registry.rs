@@ -1,4 +1,5 @@
 //! An OCI registry in memory: manifests, blobs, tags, uploads and logins; honest unless it is told to lie.
+//! The gateway's tests use it too.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -1,8 +1,7 @@
-//! A small HTTP server on a free port of this machine, with or without TLS.
+//! A small HTTP server on a free port of this machine, with or without TLS. The gateway's tests use it too.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -83,9 +82,9 @@ async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin, handler: Arc<Hand
 
 /// The repository's certificate for `localhost`, and a client that trusts it alone.
 pub(crate) fn tls() -> (Arc<ServerConfig>, Arc<ClientConfig>) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/tls");
-    let certificate = CertificateDer::from_pem_file(folder.join("cert.pem")).unwrap();
-    let key = PrivateKeyDer::from_pem_file(folder.join("key.pem")).unwrap();
+    let certificate = include_bytes!("../../../../tests/data/tls/cert.pem");
+    let certificate = CertificateDer::from_pem_slice(certificate).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(include_bytes!("../../../../tests/data/tls/key.pem")).unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let server = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -23,6 +23,16 @@ pub(crate) static GATEWAY: Table = Table {
             "The queue for later, which ladders with `{ queue = true }` need. Absent: none.",
         ),
         key(
+            "plugins",
+            Kind::Table(&SOURCE_RULES),
+            "How plugins that are not files of this machine are taken.",
+        ),
+        key(
+            "registries",
+            Kind::Map(&Kind::Table(&REGISTRY)),
+            "Registries of plugins and other servers that plugins come from, by host, with the port if it is not the usual one.",
+        ),
+        key(
             "breakers",
             Kind::Map(&Kind::Table(&BREAKER)),
             "Circuits to share, by name: integrations and operations that say `circuit_breaker = \"NAME\"` use the same \
@@ -244,5 +254,33 @@ static OUTBOX: Table = Table {
         key("retention", Kind::Duration, "How long finished entries can be asked about.").or("\"7d\""),
         key("give_up_after", Kind::Duration, "How long a call is tried; then it is dead.").or("\"24h\""),
         key("concurrency", Kind::Integer { min: 1, max: 1024 }, "Calls that are delivered at a time.").or("8"),
+    ],
+};
+
+static SOURCE_RULES: Table = Table {
+    name: "source_rules",
+    title: "[plugins] of bascule.toml",
+    about: "How plugins that are not files of this machine are taken.",
+    keys: &[key(
+        "locked",
+        Kind::Boolean,
+        "Whether a tag is refused that neither `bascule.lock` nor a pin holds; otherwise it is followed, with a warning.",
+    )
+    .or("false")],
+};
+
+static REGISTRY: Table = Table {
+    name: "registry",
+    title: "[registries.\"HOST\"]",
+    about: "One server that plugins come from. Without a table it is asked anonymously and has to have public addresses.",
+    keys: &[
+        key("username", Kind::Text, "The login's user name. With `password`."),
+        key("password", Kind::Secret, "Its password or access token."),
+        key(
+            "allow_private",
+            Kind::Boolean,
+            "Whether it may have addresses of private networks. Loopback may be used when a `source` names it.",
+        )
+        .or("false"),
     ],
 };

@@ -96,8 +96,19 @@ static PLUGIN: Table = Table {
     about: "One plugin. Two that export the same phase for one operation are an error, except `response-mapper` and \
             `error-mapper`, which run in file order.",
     keys: &[
-        key("source", Kind::Text, "`builtin:NAME`, or a file beside `bascule.toml`.").required(),
+        key(
+            "source",
+            Kind::Text,
+            "`builtin:NAME`, a file beside `bascule.toml`, `https://…` with `sha256`, or `oci://registry/repository:tag`.",
+        )
+        .required(),
         key("sha256", Kind::Pattern("^[0-9A-Fa-f]{64}$|\\$\\{"), "Pins the content: 64 hexadecimal digits."),
+        key(
+            "signed_by",
+            Kind::List(&Kind::Text),
+            "Publishers' public keys (Ed25519 or P-256, PEM files beside `bascule.toml`), of which one must have signed the \
+             plugin. Absent: signatures are not looked at.",
+        ),
         key("config", Kind::JsonTable, "What the plugin sees as its configuration."),
         key(
             "credentials",

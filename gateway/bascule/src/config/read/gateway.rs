@@ -1,12 +1,15 @@
 //! `bascule.toml`.
 
-use super::breaker::{SharedBreakers, shared_breakers};
+use super::{
+    breaker::{SharedBreakers, shared_breakers},
+    sources::source_rules,
+};
 use crate::{
     config::{
         reader::{Field, Reader},
         settings::{
             AdminSettings, AdminToken, ApiKey, CacheSettings, JournalSettings, OutboxSettings, Role,
-            ServerSettings, SkipSet, TelemetrySettings, TlsFiles,
+            ServerSettings, SkipSet, SourceRules, TelemetrySettings, TlsFiles,
         },
     },
     model::Secret,
@@ -38,6 +41,8 @@ pub(crate) struct Gateway {
     pub(crate) has_outbox: bool,
     /// `[breakers]`.
     pub(crate) breakers: SharedBreakers,
+    /// `[plugins]` and `[registries]`; without the lock file's path.
+    pub(crate) source_rules: SourceRules,
 }
 
 impl Default for Gateway {
@@ -67,6 +72,7 @@ impl Default for Gateway {
             outbox: None,
             has_outbox: false,
             breakers: SharedBreakers::default(),
+            source_rules: SourceRules::default(),
         }
     }
 }
@@ -98,6 +104,7 @@ pub(crate) fn gateway(top: Reader<'_, '_>) -> Gateway {
         gateway.breakers.declared = shared_breakers(&field);
     }
     gateway.breakers.unread = top.ctx.broken;
+    gateway.source_rules = source_rules(&top);
     let (server, admin) = (gateway.server.listen, gateway.admin.listen);
     if server == admin && server.port() != 0 {
         top.problem(
@@ -176,7 +183,8 @@ fn tls(table: Reader<'_, '_>) -> Option<TlsFiles> {
     Some(TlsFiles { cert: cert?, key: key?, client_ca: client_ca.map_or(Some(None), |file| file.map(Some))? })
 }
 
-fn existing_file(field: &Field<'_, '_>) -> Option<PathBuf> {
+/// A file that is there, relative to the folder of `bascule.toml`.
+pub(super) fn existing_file(field: &Field<'_, '_>) -> Option<PathBuf> {
     let text = field.text()?;
     let file = field.ctx.root.join(text.value());
     if text.value().is_empty() || !file.is_file() {

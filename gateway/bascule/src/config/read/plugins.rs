@@ -3,7 +3,11 @@
 //! Only what the text says is looked at. What a plugin exports, needs and weighs is found when it is
 //! loaded, and reported at the same places.
 
-use super::{base_url::base_url, cache::operation_name};
+use super::{
+    base_url::base_url,
+    cache::operation_name,
+    sources::{publishers, remote},
+};
 use crate::{
     config::{
         keys::quoted,
@@ -14,6 +18,7 @@ use crate::{
     model::OperationName,
 };
 use bascule_plugin_host::{BreakerLimits, Grants, Limits, LoadError};
+use bascule_plugin_source::Reference;
 use serde_json::Value;
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -47,7 +52,13 @@ fn plugin(table: Reader<'_, '_>, operations: &[String], endpoints: &[String]) ->
         table.required("source", "write source = \"builtin:NAME\" or source = \"plugins/file.wasm\"");
     let origin = source.as_ref().map(|field| field.ctx.origin(&field.path, &field.span));
     let source = source.and_then(|field| self::source(&field));
+    if matches!(source, Some(PluginSource::Remote(Reference::Https(_)))) && !table.has("sha256") {
+        let help = "add sha256 = \"…\" of the file that you trust, as `sha256sum FILE` prints it";
+        table.problem("source", "an https:// source is not pinned", help);
+    }
     let sha256 = table.field("sha256").and_then(|field| digest(&field));
+    let signed_by =
+        table.field("signed_by").map(|field| publishers(&field, source.as_ref())).unwrap_or_default();
     let config = table.field("config").map(|field| field.json_table());
     let credentials = table.field("credentials").and_then(|field| field.entries()).unwrap_or_default();
     let secrets: Vec<String> = credentials.iter().map(|(name, _)| name.clone()).collect();
@@ -78,6 +89,7 @@ fn plugin(table: Reader<'_, '_>, operations: &[String], endpoints: &[String]) ->
     Some(PluginSettings {
         source: source?,
         sha256,
+        signed_by,
         config: Value::Object(config.flatten().unwrap_or_default()),
         credentials,
         attributes,
@@ -101,13 +113,8 @@ fn source(field: &Field<'_, '_>) -> Option<PluginSource> {
         }
         return Some(PluginSource::Builtin(name.to_owned()));
     }
-    if let Some((scheme, _)) = value.split_once("://") {
-        let message = match scheme {
-            "https" | "oci" => not_in_this_version(&format!("{scheme}://")),
-            _ => "not a file and not `builtin:NAME`".to_owned(),
-        };
-        field.problem(message, "download the plugin, name the file here and pin it with `sha256`");
-        return None;
+    if value.contains("://") {
+        return remote(field, &text).map(PluginSource::Remote);
     }
     let file = field.ctx.root.join(value);
     if value.is_empty() || !file.is_file() {

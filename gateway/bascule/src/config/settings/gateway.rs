@@ -3,7 +3,7 @@
 use crate::model::Secret;
 use bascule_outbox::Bounds;
 use bascule_resilience::{Priority, RateWindow};
-use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 /// `[server]`: the data plane.
 #[derive(Clone, Debug)]
@@ -138,4 +138,33 @@ pub struct OutboxSettings {
     pub bounds: Bounds,
     /// Calls that are delivered at a time, 1 to 1024; default 8.
     pub concurrency: NonZeroU32,
+}
+
+/// `[plugins]` and `[registries]`: the rules by which plugins are taken from elsewhere.
+#[derive(Clone, Debug, Default)]
+pub struct SourceRules {
+    /// The lock file: `bascule.lock` beside `bascule.toml`.
+    pub lock: PathBuf,
+    /// Whether a tag is refused that neither the lock file nor a pin holds; default false.
+    pub locked: bool,
+    /// Servers by host (and port), as references write it.
+    pub registries: BTreeMap<String, RegistrySettings>,
+}
+
+/// `[registries."HOST"]`: a server that plugins come from.
+#[derive(Clone, Debug, Default)]
+pub struct RegistrySettings {
+    /// Who logs in; none: it is asked anonymously.
+    pub login: Option<RegistryLogin>,
+    /// Whether it may have private addresses; default false.
+    pub allow_private: bool,
+}
+
+/// A login at a registry.
+#[derive(Clone, Debug)]
+pub struct RegistryLogin {
+    /// The user name.
+    pub username: String,
+    /// The password or access token.
+    pub password: Secret,
 }

@@ -3,9 +3,15 @@
 use super::{CacheRule, ErrorMapping, Idempotency, Operation, RetrySettings, TextTemplate};
 use crate::model::{BreakerName, Cause, IntegrationName, OperationName, Secret};
 use bascule_plugin_host::{Grants, Limits};
+use bascule_plugin_source::{PublicKey, Reference};
 use bascule_resilience::{BreakerConfig, BulkheadConfig, HedgeConfig, Priority, RateLimiterConfig};
 use http::HeaderName;
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 /// A third-party API.
 #[derive(Clone, Debug)]
@@ -63,6 +69,13 @@ pub struct Integration {
     /// SHA-256 over everything that may change an answer: part of every cache key, and how a reload
     /// tells what changed. Includes secrets, so that new credentials never see old answers.
     pub digest: [u8; 32],
+}
+
+impl Integration {
+    /// Whether any of its plugins is fetched over a network.
+    pub fn has_remote_plugins(&self) -> bool {
+        self.plugins.iter().any(|plugin| matches!(plugin.source, PluginSource::Remote(_)))
+    }
 }
 
 /// Where a setting stands, for problems found after loading (plugins) and for `explain`.
@@ -244,6 +257,8 @@ pub struct PluginSettings {
     pub source: PluginSource,
     /// Pinned SHA-256 of the file.
     pub sha256: Option<[u8; 32]>,
+    /// Keys of which one must have signed it; none: signatures are not looked at.
+    pub signed_by: Vec<PublicKey>,
     /// `config`, as the plugin sees it.
     pub config: serde_json::Value,
     /// Secrets that the plugin may use without reading them.
@@ -286,6 +301,27 @@ pub enum PluginSource {
     Builtin(String),
     /// A file.
     File(PathBuf),
+    /// `https://…` or `oci://…`.
+    Remote(Reference),
+}
+
+impl PluginSource {
+    /// The plugin's name in logs and metrics: what is left of its source without folders and extension.
+    pub fn name(&self) -> String {
+        let path = match self {
+            Self::Builtin(name) => return name.clone(),
+            Self::Remote(Reference::Oci(oci)) => Path::new(oci.repository()),
+            Self::Remote(Reference::Https(url)) => Path::new(url.path()),
+            Self::File(path) | Self::Remote(Reference::File(path)) => path,
+            Self::Remote(Reference::Builtin(name)) => Path::new(name),
+        };
+        let stem = match self {
+            // A repository has no extension, but may have dots.
+            Self::Remote(Reference::Oci(_)) => path.file_name(),
+            _ => path.file_stem(),
+        };
+        stem.map_or_else(|| "plugin".to_owned(), |stem| stem.to_string_lossy().into_owned())
+    }
 }
 
 impl BaseUrl {

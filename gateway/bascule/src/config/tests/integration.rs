@@ -127,9 +127,9 @@ fn plugins_are_checked_as_far_as_the_text_goes() {
     assert_one(&plugin(""), &["plugins[0].source: `source` is missing"]);
     assert_one(
         &plugin("source = \"https://x/y.wasm\""),
-        &["plugins[0].source: `https://` is not in this version"],
+        &["plugins[0].source: an https:// source is not pinned"],
     );
-    assert_one(&plugin("source = \"oci://x/y:1\""), &["`oci://` is not in this version"]);
+    assert_one(&plugin("source = \"oci://x/y\""), &["`oci://x/y` names neither a tag nor a digest"]);
     assert_one(&plugin("source = \"none.wasm\""), &["there is no file `none.wasm`"]);
     assert_one(&plugin("source = \"builtin:\""), &["`builtin:` needs a name"]);
     assert_one(&builtin("sha256 = \"12\""), &["plugins[0].sha256: not a SHA-256"]);
