@@ -117,7 +117,12 @@ pub(super) fn load<'a>(
     let mut loaded = Vec::new();
     for settings in &integration.plugins {
         match load_one(host, settings) {
-            Ok(plugin) => loaded.push(plugin),
+            Ok(one) => {
+                for warning in one.plugin.warnings() {
+                    tracing::warn!(integration = %integration.name, plugin = one.plugin.name(), "{warning}");
+                }
+                loaded.push(one);
+            }
             Err((message, help)) => problems.push(Diagnostic::at(&settings.origin, message, help)),
         }
     }
