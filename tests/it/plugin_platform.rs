@@ -131,6 +131,36 @@ async fn side_requests_take_from_the_integrations_rate_limit_and_may_not_outlast
 }
 
 #[tokio::test]
+async fn a_throttle_of_the_integrations_own_endpoint_holds_its_calls_and_anothers_does_not() {
+    let throttling = async || {
+        Provider::new(|request| match request.target.as_str() {
+            "/base/side" | "/side" => reply(429, &[("retry-after", "50")], ""),
+            _ => by_target(request),
+        })
+        .await
+    };
+    let (provider, other) = (throttling().await, throttling().await);
+    let gateway = Gateway::start(&[("shop", &granted(&provider.url(), &other.url(), ""))]).await;
+    assert_eq!(side(&gateway, &provider, "other /side", 1).await, "429");
+    let answer = gateway.call("shop", "get", json!({"side": "default /side"})).await;
+    assert_eq!(answer.code(), (429, "rate-limited".to_owned()));
+    assert_eq!(provider.last().target, "/base/side", "the call itself was held");
+}
+
+#[tokio::test]
+async fn the_breaker_of_an_endpoint_stays_open_over_a_reload() {
+    let (provider, other) = (Provider::new(by_target).await, Provider::new(by_target).await);
+    let text =
+        granted(&provider.url(), &other.url(), "circuit_breaker = { failures = 1, reset_after = \"1h\" }");
+    let gateway = Gateway::start(&[("shop", &text)]).await;
+    assert_eq!(side(&gateway, &provider, "other /status/500", 1).await, "500 /status/500");
+    gateway.rewrite("shop", &text.replacen("/get\"", "/get/2\"", 1));
+    assert_eq!(gateway.admin().send(http::Method::POST, "/config/reload", "").await.status, 200);
+    assert_eq!(side(&gateway, &provider, "other /y", 1).await, "breaker-open");
+    assert_eq!((provider.last().target.as_str(), other.count()), ("/base/get/2", 1));
+}
+
+#[tokio::test]
 async fn side_requests_obey_the_egress_rules() {
     // A private address that no configuration here allows; nobody is asked.
     let provider = Provider::new(by_target).await;

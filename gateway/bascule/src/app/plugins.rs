@@ -134,7 +134,10 @@ pub(super) fn load<'a>(
     let mut loaded = Vec::new();
     for (index, settings) in integration.plugins.iter().enumerate() {
         let before = before.and_then(|before| predecessor(before, &integration.plugins, index));
-        match contents.of(settings).and_then(|content| load_one(host, content, settings, before, now)) {
+        match contents
+            .of(settings)
+            .and_then(|content| load_one(host, integration.name.as_str(), content, settings, before, now))
+        {
             Ok(live) => loaded.push(Loaded { settings, live }),
             Err((message, help)) => problems.push(Diagnostic::at(&settings.origin, message, help)),
         }
@@ -144,6 +147,7 @@ pub(super) fn load<'a>(
 
 fn load_one(
     host: &Arc<PluginHost>,
+    integration: &str,
     content: Content,
     settings: &PluginSettings,
     before: Option<Predecessor<'_>>,
@@ -182,6 +186,9 @@ fn load_one(
         (describe(&error), "see `bascule plugin inspect FILE` for what it exports and imports".to_owned())
     })?;
     exchanges::pass(&plugin, settings, embedded)?;
+    for warning in plugin.warnings() {
+        tracing::warn!(integration, plugin = plugin.name(), "{warning}");
+    }
     let bound = BoundPlugin {
         plugin,
         reads_bodies: settings.grants.body_read,
