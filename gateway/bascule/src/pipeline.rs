@@ -27,6 +27,7 @@ mod fallback;
 mod fan_out;
 mod fetch;
 mod held;
+mod http_cache;
 mod live;
 mod lookup;
 mod mapping;
@@ -44,6 +45,7 @@ pub use call::{Call, Input, InputBody, ProxyRequest};
 pub use failure::Failure;
 pub use fan_out::Room;
 pub use held::{Held, hold};
+pub use http_cache::{Kept, Upstream};
 pub use live::{BoundPlugin, Generation, LiveIntegration, LiveOperation, Policy, Services};
 pub use phases::Phases;
 pub use progress::{Looked, Overlap, Progress, Totals};
@@ -51,7 +53,10 @@ pub use quota::QuotaNumbers;
 pub use reply::{Landing, Reply};
 pub use shared_breaker::SharedBreaker;
 
-use crate::model::{Answer, CacheStatus, Cause, Problem};
+use crate::{
+    config::CachePolicy,
+    model::{Answer, CacheStatus, Cause, Problem},
+};
 use fetch::fetch;
 
 /// How a call ended.
@@ -80,6 +85,11 @@ async fn run(call: &mut Call) -> Result<Answer, Box<Failure>> {
     call.ensure_idempotency_key();
     if call.depth == 0 {
         call.progress.safe(call.is_safe());
+    }
+    if let Some(CachePolicy::Http(rule)) = call.operation.policy.cache
+        && !call.skip.cache
+    {
+        return http_cache::through(call, rule).await;
     }
     if let Some(key) = lookup::key(call) {
         return lookup::through_cache(call, key).await;

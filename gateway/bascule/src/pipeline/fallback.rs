@@ -3,13 +3,13 @@
 use super::{
     Call, Ended, Failure,
     call::Outer,
-    handle, lookup,
+    handle, http_cache, lookup,
     phases::{self, response_head},
     quota,
     reply::from_entry,
 };
 use crate::{
-    config::{ErrorMapping, Rung, TextTemplate},
+    config::{CachePolicy, ErrorMapping, Rung, TextTemplate},
     model::{Answer, CacheStatus, CallPhase, Cause, Code, Payload, Problem, Source},
     telemetry::{KeyValue, attributes},
 };
@@ -57,6 +57,9 @@ pub(super) async fn descend(mut call: Call, failure: Failure) -> Ended {
 async fn try_rung(call: &mut Call, rung: &Rung, cause: Cause) -> Option<(&'static str, Answer)> {
     match rung {
         Rung::Cache => {
+            if let Some(CachePolicy::Http(_)) = call.operation.policy.cache {
+                return Some(("cache", http_cache::rung(call, cause)?));
+            }
             let key = lookup::key(call)?;
             let now = call.services.now();
             let entry = call.services.cache.get(&key, &call.operation.scope, now)?;

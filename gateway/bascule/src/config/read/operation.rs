@@ -88,7 +88,7 @@ pub(crate) fn operation(
         operations: base.operations,
     };
     let cache = operation_cache(table.field("cache"), around);
-    check_ladder(&table, &rungs, cache.rule.is_some(), &names);
+    check_ladder(&table, &rungs, cache.policy.is_some(), &names);
     let breaker =
         table.field("circuit_breaker").map(|field| breaker(&field, &base.breaker, base.shared_breakers));
     let (breaker, shared_breaker) =
@@ -134,7 +134,7 @@ pub(crate) fn operation(
         cost,
         priority,
         hedge,
-        cache: cache.rule,
+        cache: cache.policy,
         purges: cache.purges,
         fallback: rungs,
         fallback_on,

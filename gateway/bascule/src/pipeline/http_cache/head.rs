@@ -1,0 +1,132 @@
+//! The provider's own head beside what was made of it, and the addresses that tie stored answers to later requests.
+//!
+//! The decision: an answer carries the address that was asked for as a tag. So an unsafe request makes stored answers
+//! invalid (RFC 9111 §4.4) whatever operation, or `/proxy`, they were asked for by.
+
+use super::super::{
+    call::Fetch,
+    request::{Outbound, shown_url},
+};
+use crate::config::HttpCache;
+use bascule_cache::{
+    Tags, Variant,
+    rfc9111::{Exchange, Forward, Policy, Received, Storable, invalidated},
+};
+use http::{HeaderMap, Method, StatusCode, Uri};
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+use url::Url;
+
+/// What a fetch has to know of the request that it is made for.
+pub(in super::super) struct Ask {
+    /// The caller's fields, before our conditions took the place of its own.
+    pub(super) request: HeaderMap,
+    pub(super) policy: Policy,
+    /// Why it is made.
+    pub(super) because: Forward,
+    /// What the answer may be about: our conditions, or a HEAD.
+    pub(super) validated: Option<Arc<Variant>>,
+}
+
+/// The head of an answer as the provider sent it.
+#[derive(Debug)]
+pub struct Upstream {
+    method: Method,
+    status: StatusCode,
+    /// As it came, without hop-by-hop fields.
+    pub(super) headers: HeaderMap,
+    received: Received,
+    /// The address that was asked for.
+    uri: Option<String>,
+    /// None if HTTP forbids to store it.
+    pub(super) storable: Option<Storable>,
+}
+
+/// What the configuration adds to HTTP's rules.
+pub(super) fn policy(rule: HttpCache) -> Policy {
+    Policy {
+        stale_while_revalidate: rule.stale_while_revalidate,
+        keep_stale: rule.keep_stale,
+        share_cookies: rule.share_cookies,
+        ..Policy::default()
+    }
+}
+
+impl Ask {
+    /// Whether this status is the word on what is stored.
+    pub(in super::super) fn is_validated_by(&self, status: StatusCode) -> bool {
+        self.validated.is_some() && status == StatusCode::NOT_MODIFIED
+    }
+}
+
+impl Upstream {
+    /// For an answer whose head is there now; none where HTTP's rules do not decide.
+    pub(in super::super) fn of(
+        fetch: &Fetch,
+        outbound: &Outbound,
+        status: StatusCode,
+        headers: &HeaderMap,
+        requested_at: Instant,
+    ) -> Option<Self> {
+        let ask = fetch.http.as_ref()?;
+        let received_at = fetch.services.now();
+        let mut upstream = Self {
+            method: outbound.method.clone(),
+            status,
+            headers: headers.clone(),
+            received: Received { requested_at, received_at, received_on: SystemTime::now() },
+            uri: normal(&shown_url(outbound)),
+            storable: None,
+        };
+        upstream.storable = upstream.exchange(&ask.request).storable(&ask.policy).ok();
+        Some(upstream)
+    }
+
+    /// Whether the body is worth holding.
+    pub(in super::super) fn is_storable(&self) -> bool {
+        self.storable.is_some()
+    }
+
+    /// The exchange that it came by.
+    pub(super) fn exchange<'a>(&'a self, request: &'a HeaderMap) -> Exchange<'a> {
+        Exchange {
+            method: &self.method,
+            request,
+            status: self.status,
+            response: &self.headers,
+            received: self.received,
+        }
+    }
+
+    /// What an unsafe request to the same address drops.
+    pub(super) fn tags(&self, integration: &str) -> Tags {
+        Tags::new(integration, self.uri.as_deref()).unwrap_or_default()
+    }
+}
+
+/// Drops what a request has made invalid (RFC 9111 §4.4).
+pub(in super::super) fn invalidate(
+    fetch: &Fetch,
+    outbound: &Outbound,
+    status: StatusCode,
+    headers: &HeaderMap,
+) {
+    if outbound.method.is_safe() {
+        return;
+    }
+    let Ok(target) = Uri::try_from(shown_url(outbound)) else { return };
+    for uri in invalidated(&outbound.method, status, &target, headers) {
+        if let Some(uri) = normal(&uri.to_string()) {
+            fetch.services.cache.purge_tag(fetch.integration.settings.name.as_str(), &uri);
+        }
+    }
+}
+
+/// One text for all ways to write an address.
+fn normal(uri: &str) -> Option<String> {
+    let mut url = Url::parse(uri).ok()?;
+    url.set_fragment(None);
+    Some(url.into())
+}
