@@ -5,6 +5,7 @@
 
 mod bench;
 mod check;
+mod conformance;
 mod guests;
 mod languages;
 mod layers;
@@ -26,6 +27,7 @@ cargo xtask VERB
   plugins         build the shipped plugins and the test guests for wasm
   servers         install the servers that tests start: PostgreSQL, Redis
   bench [--quick] CPU per request beside bare hyper, nginx and Envoy
+  conformance     the public suite of HTTP caching against a gateway; its table goes to docs/http-cache.md
   bindings        generate the SDK's bindings from wit/ anew
   help            this text
 ";
@@ -62,6 +64,7 @@ fn work() -> Result<()> {
         "plugins" => plugins(),
         "servers" => servers::install_missing(),
         "bench" => bench::run(&rest),
+        "conformance" => conformance::run(),
         "bindings" => guests::regenerate_bindings(),
         "help" | "--help" | "-h" => {
             say(HELP);

@@ -15,6 +15,7 @@
 
 mod bring;
 mod head;
+mod invalidation;
 
 use super::{
     Call, Failure, Landing, Looked, Progress, Reply,
@@ -40,8 +41,8 @@ use http::{
 use std::{borrow::Cow, sync::Arc};
 
 use bring::{Brought, bring, share};
-pub(super) use head::{Ask, invalidate};
 pub use {bring::Kept, head::Upstream};
+pub(super) use {head::Ask, invalidation::invalidate};
 
 /// What a caller wants, and what is stored of it.
 struct Wanted {
@@ -146,10 +147,10 @@ fn fields(call: &Call) -> Cow<'_, HeaderMap> {
 
 /// One key for GET and HEAD, and for all that `Vary` tells apart.
 fn key(call: &Call) -> Key {
-    let key = lookup::base_key(call);
+    let key = lookup::base_key(&call.integration, &call.operation);
     match &call.input {
         Input::Declared { params, .. } => lookup::with_params(key, params),
-        Input::Proxy(request) => lookup::with_target(key, request),
+        Input::Proxy(request) => lookup::with_target(key, &request.path, request.query.as_deref()),
     }
     .finish()
 }

@@ -1,8 +1,8 @@
 //! Stage 2: the cache, and one fetch per key for all who miss it.
 
 use super::{
-    Call, Failure, Input, InputBody, Landing, Looked, Progress, ProxyRequest, Reply, call::Fetch, fan_out,
-    fetch::fetch, reply::from_entry, request::bug,
+    Call, Failure, Input, InputBody, Landing, LiveIntegration, LiveOperation, Looked, Progress, ProxyRequest,
+    Reply, call::Fetch, fan_out, fetch::fetch, reply::from_entry, request::bug,
 };
 use crate::{
     config::{CachePolicy, CacheRule},
@@ -27,7 +27,7 @@ pub(super) fn key(call: &Call) -> Option<Key> {
     if call.skip.cache {
         return None;
     }
-    let mut key = base_key(call);
+    let mut key = base_key(&call.integration, &call.operation);
     key = match &call.input {
         Input::Declared { params, .. } => with_params(key, params),
         Input::Proxy(request) => proxied_key(key, request, &call.forwarded)?,
@@ -44,12 +44,12 @@ pub(super) fn key(call: &Call) -> Option<Key> {
 }
 
 /// What the keys of all calls of an operation have in common.
-pub(super) fn base_key(call: &Call) -> KeyBuilder {
-    let settings = &call.integration.settings;
-    let key = KeyBuilder::new(settings.name.as_str(), call.operation.name.as_str())
+pub(super) fn base_key(integration: &LiveIntegration, operation: &LiveOperation) -> KeyBuilder {
+    let settings = &integration.settings;
+    let key = KeyBuilder::new(settings.name.as_str(), operation.name.as_str())
         // Settings, credentials and plugins: whoever changes them never sees answers from before.
         .field("configuration", &settings.digest);
-    call.operation.phases.digests().fold(key, |key, plugin| key.field("plugin", plugin.as_bytes()))
+    operation.phases.digests().fold(key, |key, plugin| key.field("plugin", plugin.as_bytes()))
 }
 
 /// The key of a declared call.
@@ -58,9 +58,9 @@ pub(super) fn with_params(key: KeyBuilder, params: &Map<String, Value>) -> KeyBu
 }
 
 /// The key of a call through `/proxy`.
-pub(super) fn with_target(key: KeyBuilder, request: &ProxyRequest) -> KeyBuilder {
-    let key = key.field("path", request.path.as_bytes());
-    request.query.iter().fold(key, |key, query| key.field("query", query.as_bytes()))
+pub(super) fn with_target(key: KeyBuilder, path: &str, query: Option<&str>) -> KeyBuilder {
+    let key = key.field("path", path.as_bytes());
+    query.into_iter().fold(key, |key, query| key.field("query", query.as_bytes()))
 }
 
 /// By rule, `/proxy` keeps what is the same for everybody: answers to GET and HEAD without a body, without what names a
@@ -81,7 +81,8 @@ fn proxied_key(key: KeyBuilder, request: &ProxyRequest, headers: &HeaderMap) -> 
     if !safe || !empty || OWN.iter().any(|name| headers.contains_key(name)) {
         return None;
     }
-    let mut key = with_target(key.field("method", request.method.as_str().as_bytes()), request);
+    let key = key.field("method", request.method.as_str().as_bytes());
+    let mut key = with_target(key, &request.path, request.query.as_deref());
     for name in [ACCEPT, ACCEPT_ENCODING] {
         for value in headers.get_all(&name) {
             key = key.field(name.as_str(), value.as_bytes());

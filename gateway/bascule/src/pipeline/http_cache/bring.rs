@@ -16,8 +16,7 @@ use super::{
 };
 use crate::model::{CacheStatus, Payload, Source};
 use bascule_cache::{
-    Epoch, Fetched, Key, NotRenewed, Scope, Store, Stored, Variant,
-    rfc9111::ResponseDirectives,
+    Epoch, Fetched, Key, NotRenewed, Scope, Store, Stored, Variant, rfc9111::ResponseDirectives,
 };
 use http::{
     HeaderMap, Method, StatusCode,

@@ -1,23 +1,22 @@
-//! The provider's own head beside what was made of it, and the addresses that tie stored answers to later requests.
-//!
-//! The decision: an answer carries the address that was asked for as a tag. So an unsafe request makes stored answers
-//! invalid (RFC 9111 §4.4) whatever operation, or `/proxy`, they were asked for by.
+//! What a fetch by the rules of HTTP knows of its request, and the provider's own head beside what was made of it.
 
-use super::super::{
-    call::Fetch,
-    request::{Outbound, shown_url},
+use super::{
+    super::{
+        call::Fetch,
+        request::{Outbound, shown_url},
+    },
+    invalidation,
 };
 use crate::config::HttpCache;
 use bascule_cache::{
     Tags, Variant,
-    rfc9111::{Exchange, Forward, Policy, Received, Storable, invalidated},
+    rfc9111::{Exchange, Forward, Policy, Received, Storable},
 };
-use http::{HeaderMap, Method, StatusCode, Uri};
+use http::{HeaderMap, Method, StatusCode};
 use std::{
     sync::Arc,
     time::{Instant, SystemTime},
 };
-use url::Url;
 
 /// What a fetch has to know of the request that it is made for.
 pub(in super::super) struct Ask {
@@ -38,7 +37,7 @@ pub struct Upstream {
     /// As it came, without hop-by-hop fields.
     pub(super) headers: HeaderMap,
     received: Received,
-    /// The address that was asked for.
+    /// The address that was asked for, where an operation hides it.
     uri: Option<String>,
     /// None if HTTP forbids to store it.
     pub(super) storable: Option<Storable>,
@@ -72,12 +71,13 @@ impl Upstream {
     ) -> Option<Self> {
         let ask = fetch.http.as_ref()?;
         let received_at = fetch.services.now();
+        let hidden = fetch.operation.declared.is_some();
         let mut upstream = Self {
             method: outbound.method.clone(),
             status,
             headers: headers.clone(),
             received: Received { requested_at, received_at, received_on: SystemTime::now() },
-            uri: normal(&shown_url(outbound)),
+            uri: hidden.then(|| invalidation::tag(&shown_url(outbound))).flatten(),
             storable: None,
         };
         upstream.storable = upstream.exchange(&ask.request).storable(&ask.policy).ok();
@@ -104,29 +104,4 @@ impl Upstream {
     pub(super) fn tags(&self, integration: &str) -> Tags {
         Tags::new(integration, self.uri.as_deref()).unwrap_or_default()
     }
-}
-
-/// Drops what a request has made invalid (RFC 9111 §4.4).
-pub(in super::super) fn invalidate(
-    fetch: &Fetch,
-    outbound: &Outbound,
-    status: StatusCode,
-    headers: &HeaderMap,
-) {
-    if outbound.method.is_safe() {
-        return;
-    }
-    let Ok(target) = Uri::try_from(shown_url(outbound)) else { return };
-    for uri in invalidated(&outbound.method, status, &target, headers) {
-        if let Some(uri) = normal(&uri.to_string()) {
-            fetch.services.cache.purge_tag(fetch.integration.settings.name.as_str(), &uri);
-        }
-    }
-}
-
-/// One text for all ways to write an address.
-fn normal(uri: &str) -> Option<String> {
-    let mut url = Url::parse(uri).ok()?;
-    url.set_fragment(None);
-    Some(url.into())
 }
