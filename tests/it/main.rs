@@ -23,6 +23,7 @@ mod cli;
 mod config_errors;
 mod fallback;
 mod fan_out;
+mod http_cache;
 mod journal;
 mod ladder;
 mod ledger;
