@@ -309,3 +309,44 @@ async fn by_rule_the_proxy_keeps_what_is_the_same_for_everybody() {
     assert_eq!(client.send(Method::POST, path, "x").await.text(), "5");
     assert_eq!(client.get(path).await.text(), "1");
 }
+
+#[tokio::test]
+async fn operators_see_and_drop_what_is_stored() {
+    let provider = counting(&[("cache-control", "max-age=600"), ("cache-tag", "red, blue")]).await;
+    let (gateway, client) = start(&provider).await;
+    let admin = gateway.admin();
+    let drop = async |query: &str| {
+        let path = format!("/integrations/api/cache{query}");
+        admin.send(Method::DELETE, &path, Bytes::new()).await.status.as_u16()
+    };
+    let both = async || {
+        let proxied = client.get("/proxy/api/a?x=1").await.text();
+        (proxied, gateway.call("api", "get", json!({ "id": "1" })).await.text())
+    };
+    let get = "?operation=get&params=%7B%22id%22:%221%22%7D";
+    assert_eq!(admin.get(&format!("/integrations/api/cache{get}")).await.status, 404);
+    assert_eq!(both().await, ("1".into(), "2".into()));
+    let found = admin.get(&format!("/integrations/api/cache{get}")).await.json();
+    assert_eq!(
+        (&found["status"], &found["length"], &found["headers"]["cache-tag"]),
+        (&json!(200), &json!(1), &json!("red, blue"))
+    );
+    let stats = admin.get("/cache").await.json();
+    assert_eq!((&stats["entries"], &stats["integrations"][0]["name"]), (&json!(2), &json!("api")));
+    assert!(gateway.metric("cache_bytes", &[("service", "api")]).await > 100.0);
+
+    assert_eq!(drop(get).await, 204);
+    assert_eq!(both().await, ("1".into(), "3".into()));
+    assert_eq!(drop("?operation=proxy&params=%7B%22path%22:%22/a%22,%22query%22:%22x=1%22%7D").await, 204);
+    assert_eq!(both().await, ("4".into(), "3".into()));
+    assert_eq!(drop("?tag=green").await, 204);
+    assert_eq!(both().await, ("4".into(), "3".into()));
+    assert_eq!(drop("?tag=blue").await, 204);
+    assert_eq!(both().await, ("5".into(), "6".into()));
+    assert_eq!(drop("?operation=proxy").await, 204);
+    assert_eq!(both().await, ("7".into(), "6".into()));
+    assert_eq!(
+        (drop("?operation=put&params=%7B%22id%22:%221%22%7D").await, drop("?operation=nope").await),
+        (404, 404)
+    );
+}

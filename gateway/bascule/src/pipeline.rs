@@ -39,6 +39,8 @@ mod reply;
 mod request;
 mod respond;
 mod shared_breaker;
+mod stored;
+mod tags;
 mod validate;
 
 pub use call::{Call, Input, InputBody, ProxyRequest};
@@ -52,6 +54,7 @@ pub use progress::{Looked, Overlap, Progress, Totals};
 pub use quota::QuotaNumbers;
 pub use reply::{Landing, Reply};
 pub use shared_breaker::SharedBreaker;
+pub use stored::{Place, StoredAnswer};
 
 use crate::{
     config::CachePolicy,

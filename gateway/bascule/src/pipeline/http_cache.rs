@@ -146,7 +146,7 @@ fn fields(call: &Call) -> Cow<'_, HeaderMap> {
 }
 
 /// One key for GET and HEAD, and for all that `Vary` tells apart.
-fn key(call: &Call) -> Key {
+pub(super) fn key(call: &Call) -> Key {
     let key = lookup::base_key(&call.integration, &call.operation);
     match &call.input {
         Input::Declared { params, .. } => lookup::with_params(key, params),

@@ -2,7 +2,7 @@
 
 use super::{
     Call, Failure, Input, InputBody, Landing, LiveIntegration, LiveOperation, Looked, Progress, ProxyRequest,
-    Reply, call::Fetch, fan_out, fetch::fetch, reply::from_entry, request::bug,
+    Reply, call::Fetch, fan_out, fetch::fetch, reply::from_entry, request::bug, tags::tags,
 };
 use crate::{
     config::{CachePolicy, CacheRule},
@@ -272,6 +272,7 @@ async fn shared(work: Fetch, key: Key) -> Fetched<Landing, Result<Reply, Box<Fai
         if headers.contains_key(SET_COOKIE) {
             return false;
         }
+        let Ok(tags) = tags(operation.scope.integration(), headers, None) else { return false };
         let entry = Entry {
             status,
             headers: headers.clone(),
@@ -283,7 +284,7 @@ async fn shared(work: Fetch, key: Key) -> Fetched<Landing, Result<Reply, Box<Fai
             keep_stale: rule.keep_stale,
             scope: operation.scope.clone(),
         };
-        services.cache.put(key, entry, epoch) == Stored::Yes
+        services.cache.put_tagged(key, entry, tags, epoch) == Stored::Yes
     };
     match fetch(work).await {
         Ok(reply) => {

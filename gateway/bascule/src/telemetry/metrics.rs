@@ -25,7 +25,7 @@ use prometheus::{Registry, TextEncoder};
 pub use bound::{IntegrationMetrics, OperationMetrics};
 use instruments::Instruments;
 pub(crate) use levels::Look;
-pub use levels::{Concurrency, Levels};
+pub use levels::{Concurrency, Held, Levels};
 use plugin::PluginMetrics;
 
 /// Most series of one metric; what is beyond is counted together as `otel_metric_overflow`. It is far

@@ -186,6 +186,7 @@ impl Keeper {
     fn variant(&self, reply: &mut Reply) -> Option<Variant> {
         let upstream = reply.upstream.as_deref_mut()?;
         let Payload::Full(body) = &reply.body else { return None };
+        let tags = upstream.tags(self.scope.integration())?;
         let storable = upstream.storable.take()?;
         let as_received = reply.headers == upstream.headers && reply.status == storable.status();
         let stored = if as_received {
@@ -194,7 +195,6 @@ impl Keeper {
             let headers = replayable(&reply.headers, upstream)?;
             bascule_cache::Reply::Mapped { status: reply.status, headers, body: body.clone() }
         };
-        let tags = upstream.tags(self.scope.integration());
         Some(Variant::new(storable, stored, self.scope.clone(), tags))
     }
 }

@@ -4,6 +4,7 @@ use super::{
     super::{
         call::Fetch,
         request::{Outbound, shown_url},
+        tags::tags,
     },
     invalidation,
 };
@@ -100,8 +101,9 @@ impl Upstream {
         }
     }
 
-    /// What an unsafe request to the same address drops.
-    pub(super) fn tags(&self, integration: &str) -> Tags {
-        Tags::new(integration, self.uri.as_deref()).unwrap_or_default()
+    /// What the answer can be dropped by: the provider's tags, and an unsafe request to the same address. None if there
+    /// are too many.
+    pub(super) fn tags(&self, integration: &str) -> Option<Tags> {
+        tags(integration, &self.headers, self.uri.as_deref()).ok()
     }
 }

@@ -1,5 +1,5 @@
-//! What is looked at when metrics are read, instead of being counted as it happens: rate limits, their forecast, and
-//! the calls at a time.
+//! What is looked at when metrics are read, instead of being counted as it happens: rate limits, their forecast, the
+//! calls at a time, and what is stored.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -21,6 +21,19 @@ pub struct Levels {
     pub rate_limit_exhausted_in: Option<Duration>,
     /// Calls at a time; none for an operation, which has no limit of its own.
     pub concurrency: Option<Concurrency>,
+    /// What is stored of its answers; none for an operation.
+    pub cache: Option<Held>,
+}
+
+/// A part of the response cache.
+#[derive(Clone, Copy, Debug)]
+pub struct Held {
+    /// Octets with keys, headers and overhead.
+    pub bytes: u64,
+    /// Keys.
+    pub entries: u64,
+    /// Keys given up for lack of room, since it was last empty.
+    pub evictions: u64,
 }
 
 /// Calls at a time.
@@ -69,6 +82,19 @@ pub(super) fn register(meter: &Meter, source: &Source) {
     gauge(meter, source, metric::CONCURRENCY_WAITING, "Calls that wait for a place.", |levels| {
         levels.concurrency.map(|calls| calls.waiting as f64)
     });
+    gauge(meter, source, metric::CACHE_BYTES, "Octets of stored answers.", |levels| {
+        levels.cache.map(|held| held.bytes as f64)
+    });
+    gauge(meter, source, metric::CACHE_ENTRIES, "Stored answers.", |levels| {
+        levels.cache.map(|held| held.entries as f64)
+    });
+    gauge(
+        meter,
+        source,
+        metric::CACHE_EVICTIONS,
+        "Stored answers that were given up for lack of room, since there were none.",
+        |levels| levels.cache.map(|held| held.evictions as f64),
+    );
 }
 
 fn gauge(
