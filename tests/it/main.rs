@@ -30,6 +30,7 @@ mod config_errors;
 mod fallback;
 mod fan_out;
 mod hot_swap;
+mod http_cache;
 mod journal;
 mod ladder;
 mod ledger;

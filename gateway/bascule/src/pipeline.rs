@@ -27,6 +27,7 @@ mod fallback;
 mod fan_out;
 mod fetch;
 mod held;
+mod http_cache;
 mod live;
 mod lookup;
 mod mapping;
@@ -40,6 +41,8 @@ mod request;
 mod respond;
 mod shared_breaker;
 mod side;
+mod stored;
+mod tags;
 mod tokens;
 mod validate;
 
@@ -47,6 +50,7 @@ pub use call::{Call, Input, InputBody, Origin, ProxyRequest};
 pub use failure::Failure;
 pub use fan_out::Room;
 pub use held::{Held, hold};
+pub use http_cache::{Kept, Upstream};
 pub use live::{
     BoundPlugin, Generation, LiveIntegration, LiveOperation, LivePlugin, Policy, Services, Swapped,
 };
@@ -58,9 +62,13 @@ pub(crate) use quota::retry_after;
 pub use reply::{Landing, Reply};
 pub use shared_breaker::SharedBreaker;
 pub use side::{DEFAULT_ENDPOINT, SideEndpoint, SideEndpoints};
+pub use stored::{Place, StoredAnswer};
 pub use tokens::{PluginTokens, TokenMaker};
 
-use crate::model::{Answer, CacheStatus, Cause, Problem};
+use crate::{
+    config::CachePolicy,
+    model::{Answer, CacheStatus, Cause, Problem},
+};
 use bascule_cache::Key;
 use fetch::fetch;
 use queue::{Entered, KeyInFlight};
@@ -102,6 +110,11 @@ async fn run(
     call.ensure_idempotency_key();
     if call.depth == 0 {
         call.progress.safe(call.is_safe());
+    }
+    if let Some(CachePolicy::Http(rule)) = call.operation.policy.cache
+        && !call.skip.cache
+    {
+        return http_cache::through(call, rule).await;
     }
     *found = lookup::key(call).await;
     if let Some(key) = *found {

@@ -293,7 +293,7 @@ fn proxy_operation(
             retry: settings.retry.clone(),
             retry_safe: false,
             safe_by_key: false,
-            cache: None,
+            cache: settings.proxy_cache,
             purges: Vec::new(),
             fallback: Arc::clone(&settings.fallback),
             fallback_on: settings.fallback_on,

@@ -20,8 +20,8 @@ pub use integration::{
     PluginSource, RateLimit, Rung, Timeouts,
 };
 pub use operation::{
-    BodyKind, CacheRule, ErrorMapping, Idempotency, Operation, Parameter, ParameterType, Parameters,
-    QueryEntry, RetrySettings,
+    BodyKind, CachePolicy, CacheRule, ErrorMapping, HttpCache, Idempotency, Operation, Parameter,
+    ParameterType, Parameters, QueryEntry, RetrySettings,
 };
 pub use template::{PathPart, PathTemplate, TemplateError, TextPart, TextTemplate};
 

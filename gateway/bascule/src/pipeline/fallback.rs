@@ -3,13 +3,13 @@
 use super::{
     Call, Ended, Failure, Origin,
     call::Outer,
-    handle,
+    handle, http_cache,
     phases::{self, response_head},
     queue, quota,
     reply::from_entry,
 };
 use crate::{
-    config::{ErrorMapping, Rung, TextTemplate},
+    config::{CachePolicy, ErrorMapping, Rung, TextTemplate},
     model::{Answer, CacheStatus, CallPhase, Cause, Code, Payload, Problem, Source},
     telemetry::{KeyValue, attributes},
 };
@@ -70,6 +70,9 @@ async fn try_rung(
 ) -> Option<(&'static str, Answer)> {
     match rung {
         Rung::Cache => {
+            if let Some(CachePolicy::Http(_)) = call.operation.policy.cache {
+                return Some(("cache", http_cache::rung(call, cause)?));
+            }
             let key = key?;
             let now = call.services.now();
             let entry = call.services.cache.get(&key, &call.operation.scope, now)?;

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     config::{
-        self, CacheRule, Config, ErrorMapping, FallbackCauses, HeaderSetting, Idempotency, RetrySettings,
+        self, CachePolicy, Config, ErrorMapping, FallbackCauses, HeaderSetting, Idempotency, RetrySettings,
         Rung, Timeouts,
     },
     model::{BreakerName, IntegrationName, OperationName},
@@ -153,7 +153,7 @@ pub struct Policy {
     /// Whether it is safe only because of an idempotency key.
     pub safe_by_key: bool,
     /// How answers are cached.
-    pub cache: Option<CacheRule>,
+    pub cache: Option<CachePolicy>,
     /// Operations whose cached answers a success purges.
     pub purges: Vec<OperationName>,
     /// The ladder.

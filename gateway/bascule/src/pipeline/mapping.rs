@@ -57,7 +57,8 @@ pub(super) async fn map_request(fetch: &Fetch, draft: Outbound) -> Result<Mapped
                 body,
                 source: Source::Plugin,
                 stored: false,
-                hit: None,
+                cache: None,
+                upstream: None,
             }))
         }
     }

@@ -37,6 +37,12 @@ pub mod metric {
     pub const CONCURRENCY_IN_FLIGHT: &str = "concurrency_in_flight";
     /// Calls that wait for a place.
     pub const CONCURRENCY_WAITING: &str = "concurrency_waiting";
+    /// Octets of stored answers.
+    pub const CACHE_BYTES: &str = "cache_bytes";
+    /// Stored answers.
+    pub const CACHE_ENTRIES: &str = "cache_entries";
+    /// Stored answers that were given up for lack of room.
+    pub const CACHE_EVICTIONS: &str = "cache_evictions";
     /// Answers by the rung of the fallback ladder that gave them.
     pub const FALLBACK: &str = "fallback_total";
     /// Entries of the outbox.

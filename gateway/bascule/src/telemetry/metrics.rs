@@ -26,7 +26,7 @@ use prometheus::{Registry, TextEncoder};
 pub use bound::{IntegrationMetrics, OperationMetrics};
 use instruments::Instruments;
 pub(crate) use levels::Look;
-pub use levels::{Concurrency, Levels};
+pub use levels::{Concurrency, Held, Levels};
 use plugin::PluginMetrics;
 pub use plugin_own::PluginLabels;
 use plugin_own::PluginOwn;

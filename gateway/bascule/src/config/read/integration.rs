@@ -128,7 +128,7 @@ pub(crate) fn integration(
         plugins,
         idempotency: base.idempotency,
         errors: base.errors,
-        cache: cache_base.rule(&rungs),
+        proxy_cache: cache_base.proxy(&rungs),
         operations: built,
         file,
         digest,
@@ -199,7 +199,8 @@ fn check(
     proxy: bool,
 ) {
     let falls_back = base.fallback.iter().any(|rung| matches!(rung, Rung::Cache));
-    let caches = operations.values().any(|operation| operation.cache.is_some());
+    let caches =
+        operations.values().any(|operation| operation.cache.is_some()) || base.cache.proxy(&[]).is_some();
     if falls_back && !caches && operations.len() == base.operations.len() {
         top.warn(
             "fallback",

@@ -1,6 +1,6 @@
 //! Settings of one integration: a file `integrations/NAME.toml`.
 
-use super::{CacheRule, ErrorMapping, Idempotency, Operation, RetrySettings, TextTemplate};
+use super::{CachePolicy, ErrorMapping, Idempotency, Operation, RetrySettings, TextTemplate};
 use crate::model::{BreakerName, Cause, IntegrationName, OperationName, Secret};
 use bascule_plugin_host::{Grants, Limits};
 use bascule_plugin_source::{PublicKey, Reference};
@@ -60,8 +60,8 @@ pub struct Integration {
     pub idempotency: Option<Idempotency>,
     /// `errors."404" = …`, by upstream status.
     pub errors: Arc<BTreeMap<u16, ErrorMapping>>,
-    /// `[cache]`: the rule of safe operations that have none of their own.
-    pub cache: Option<CacheRule>,
+    /// How answers to GET and HEAD through `/proxy` are cached; none: not at all.
+    pub proxy_cache: Option<CachePolicy>,
     /// Operations by name.
     pub operations: BTreeMap<OperationName, Arc<Operation>>,
     /// The file it came from.

@@ -6,6 +6,7 @@ use super::super::{
     call::Fetch,
     classify::{judge, judge_error, timeout_kind},
     held::{held, readable},
+    http_cache::Upstream,
     phases,
     progress::{Judged, Noted},
     quota::Quotas,
@@ -59,17 +60,20 @@ pub(in super::super) struct Received {
     pub(in super::super) status: StatusCode,
     pub(in super::super) headers: HeaderMap,
     pub(in super::super) body: Payload,
+    /// The head as it came, where HTTP's rules need it.
+    pub(in super::super) upstream: Option<Box<Upstream>>,
 }
 
 impl Received {
-    pub(super) fn into_reply(self) -> Reply {
+    pub(in super::super) fn into_reply(self) -> Reply {
         Reply {
             status: self.status,
             headers: self.headers,
             body: self.body,
             source: Source::Upstream,
             stored: false,
-            hit: None,
+            cache: None,
+            upstream: self.upstream,
         }
     }
 }
@@ -122,8 +126,7 @@ pub(super) async fn attempt(
                 may_repeat = false;
             }
             sent => {
-                let bodiless = outbound.method == Method::HEAD;
-                let mut attempt = receive(fetch, number, bodiless, sent, used, deadline).await;
+                let mut attempt = receive(fetch, outbound, (number, begun), sent, used, deadline).await;
                 let now = fetch.services.now();
                 let elapsed = now.saturating_duration_since(begun);
                 attempt.elapsed = elapsed;
@@ -184,7 +187,7 @@ async fn sign(
 ) -> Result<Wire, Box<Failure>> {
     let phases = &fetch.operation.phases;
     let read = !phases.response_mappers.is_empty() || !phases.error_mappers.is_empty();
-    let identity = read || phases.classifier.is_some() || fetch.store_as.is_some();
+    let identity = read || phases.classifier.is_some() || fetch.stores_by_rule();
     let mut wire = Wire::new(outbound, identity, idempotency(fetch))?;
     if let Some(span) = span {
         span.inject(&mut wire.headers);
@@ -258,8 +261,8 @@ pub(super) fn deadline(fetch: &Fetch, limit: Option<Duration>) -> Option<(Instan
 /// Reads as much of the answer as later stages need, and judges it.
 async fn receive(
     fetch: &Fetch,
-    number: u32,
-    bodiless: bool,
+    outbound: &Outbound,
+    (number, begun): (u32, std::time::Instant),
     sent: Result<(Head, Exchange), SendError>,
     used: &Used,
     deadline: Option<(Instant, TimeoutKind)>,
@@ -269,8 +272,10 @@ async fn receive(
         Err(error) => return failed(fetch, &error),
     };
     strip_hop_by_hop(&mut head.headers);
+    let upstream = Upstream::of(fetch, outbound, head.status, &head.headers, begun).map(Box::new);
     // Nobody must wait for octets that do not come, whatever Content-Length says.
-    let none = bodiless || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let none = outbound.method == Method::HEAD
+        || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let mut body = if none || exchange.is_end_stream() {
         Payload::Full(Bytes::new())
     } else {
@@ -297,11 +302,13 @@ async fn receive(
     if judgement.outcome != Outcome::Success && judgement.outcome != Outcome::Rejected {
         super::remember(fetch, format!("{} from the provider ({})", head.status, judgement.outcome.as_str()));
     }
-    let whole = match wanted(fetch, judgement.outcome, &head.headers) {
+    let storable = upstream.as_ref().is_some_and(|upstream| upstream.is_storable());
+    let whole = match wanted(fetch, judgement.outcome, &head.headers, storable) {
         Wanted::Stream => Ok(body),
         // Small ones are taken whole, so that the connection is free for the next attempt.
         Wanted::IfSmall => held(body, FAILED_BODY_MAX, deadline).await,
         Wanted::ForPlugin => readable(body, head.status, &mut head.headers, PLUGIN_BODY_MAX, deadline).await,
+        Wanted::AsItIs => held(body, fetch.services.cache.max_entry(), deadline).await,
         Wanted::ForCache => {
             readable(body, head.status, &mut head.headers, fetch.services.cache.max_entry(), deadline).await
         }
@@ -320,7 +327,7 @@ async fn receive(
         timed_out: false,
         by_plugin: judgement.by_plugin,
         elapsed: Duration::ZERO,
-        answer: Ok(Received { status: head.status, headers: head.headers, body }),
+        answer: Ok(Received { status: head.status, headers: head.headers, body, upstream }),
     }
 }
 
@@ -329,10 +336,13 @@ enum Wanted {
     Stream,
     IfSmall,
     ForPlugin,
+    /// For any caller, so without its coding.
     ForCache,
+    /// For those whom HTTP's rules allow it.
+    AsItIs,
 }
 
-fn wanted(fetch: &Fetch, outcome: Outcome, headers: &HeaderMap) -> Wanted {
+fn wanted(fetch: &Fetch, outcome: Outcome, headers: &HeaderMap, storable: bool) -> Wanted {
     let phases = &fetch.operation.phases;
     let mapped = match outcome {
         Outcome::Success => !phases.response_mappers.is_empty(),
@@ -340,8 +350,9 @@ fn wanted(fetch: &Fetch, outcome: Outcome, headers: &HeaderMap) -> Wanted {
     };
     let events =
         headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
-    match (mapped, fetch.store_as.is_some() && !events) {
+    match (mapped, fetch.stores_by_rule() && !events) {
         (true, _) => Wanted::ForPlugin,
+        (false, _) if storable && !events => Wanted::AsItIs,
         (false, true) => Wanted::ForCache,
         (false, false) if outcome == Outcome::Success || events => Wanted::Stream,
         (false, false) => Wanted::IfSmall,
