@@ -3,8 +3,10 @@
 //! The load generator and the upstream run on core 0, the proxy alone on core 1 with one worker. The
 //! figure is the CPU time of the proxy per request, from the operating system's accounting of the
 //! process: it holds on a shared machine, where requests per second do not. Scenarios of one run are
-//! interleaved and repeated; medians are shown, and ratios are to be read within one run only.
+//! interleaved and repeated; medians are shown, and ratios are to be read within one run only. `--hostile` measures
+//! something else: what misbehaving plugins cost their neighbours.
 
+mod hostile;
 mod peers;
 
 use crate::run::{self, cargo, is_there, root};
@@ -23,6 +25,9 @@ use std::{
 pub(crate) const UPSTREAM: &str = "127.0.0.1:9101";
 
 pub(crate) fn run(args: &[String]) -> Result<()> {
+    if args.iter().any(|arg| arg == "--hostile") {
+        return hostile::run();
+    }
     let quick = args.iter().any(|arg| arg == "--quick");
     let (rounds, seconds) = if quick { (1, 3) } else { (5, 6) };
     crate::guests::build_guests(&root()?, "plugins")?;

@@ -29,6 +29,7 @@ cargo xtask VERB
   servers         install the servers that tests start: PostgreSQL, Redis
   soak            ten thousand swaps of a plugin's version under load (minutes)
   bench [--quick] CPU per request beside bare hyper, nginx and Envoy
+  bench --hostile a good operation's latency beside plugins that misbehave
   conformance     the public suite of HTTP caching against a gateway; its table goes to docs/http-cache.md
   bindings        generate the SDK's bindings from wit/ anew
   help            this text
