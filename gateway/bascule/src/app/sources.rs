@@ -15,7 +15,7 @@ use crate::{
 use all::obtain_all;
 use bascule_plugin_source::{
     CONTENT_BYTES_CAP, Credentials, Digest, Egress, FetchLimits, Fetcher, FetcherConfig, Floating, Lock,
-    Reference, Sources, Store, Wanted,
+    LockError, Reference, Sources, Store, Wanted,
 };
 use bytes::Bytes;
 use std::{
@@ -108,8 +108,9 @@ impl PluginSources {
         }
         let lock = match lock(rules, all.values()) {
             Ok(lock) => lock,
-            Err(found) => {
-                problems.push(found);
+            Err(error) => {
+                let help = "restore it, or remove it and run `bascule plugin lock`";
+                problems.push(Diagnostic::new(&rules.lock, "", describe(&error), help));
                 all.retain(|_, wanted| !wanted.reference.is_remote());
                 Lock::default()
             }
@@ -185,12 +186,11 @@ fn identity(wanted: &Wanted) -> String {
 }
 
 /// The lock file, where anything could be in it.
-fn lock<'a>(rules: &SourceRules, all: impl IntoIterator<Item = &'a Wanted>) -> Result<Lock, Diagnostic> {
+fn lock<'a>(rules: &SourceRules, all: impl IntoIterator<Item = &'a Wanted>) -> Result<Lock, LockError> {
     if !all.into_iter().any(|wanted| wanted.reference.is_remote()) {
         return Ok(Lock::default());
     }
-    let help = "restore it, or remove it and run `bascule plugin lock`";
-    Lock::read(&rules.lock).map_err(|error| Diagnostic::new(&rules.lock, "", describe(&error), help))
+    Lock::read(&rules.lock)
 }
 
 fn egress<'a>(rules: &SourceRules, references: impl IntoIterator<Item = &'a Reference>) -> Arc<Egress> {

@@ -102,7 +102,7 @@ impl Diagnostic {
 pub struct Problems {
     found: Vec<Diagnostic>,
     texts: BTreeMap<PathBuf, Arc<str>>,
-    sound: Sound,
+    sound: Arc<Sound>,
 }
 
 /// What of a refused configuration has no problem of its own, so that its plugins can be looked at all the
@@ -123,16 +123,16 @@ impl Problems {
 
     /// None yet, about the same files: for findings that come after loading.
     pub fn about_the_same_files(&self) -> Self {
-        Self { found: Vec::new(), texts: self.texts.clone(), sound: Sound::default() }
+        Self { found: Vec::new(), texts: self.texts.clone(), sound: Arc::default() }
     }
 
     /// What of a refused configuration has no problem of its own.
-    pub fn sound(&self) -> &Sound {
+    pub fn sound(&self) -> &Arc<Sound> {
         &self.sound
     }
 
     pub(crate) fn set_sound(&mut self, sound: Sound) {
-        self.sound = sound;
+        self.sound = Arc::new(sound);
     }
 
     /// Whether nothing was found.
@@ -202,7 +202,7 @@ impl Problems {
 
 impl From<Diagnostic> for Problems {
     fn from(found: Diagnostic) -> Self {
-        Self { found: vec![found], texts: BTreeMap::new(), sound: Sound::default() }
+        Self { found: vec![found], texts: BTreeMap::new(), sound: Arc::default() }
     }
 }
 
