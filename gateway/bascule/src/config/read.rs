@@ -21,6 +21,7 @@ mod policies;
 mod prefix;
 mod query;
 mod retry;
+mod vary_by;
 
 pub(crate) use breaker::SharedBreakers;
 pub(crate) use fallback::{Link, RungPlace};

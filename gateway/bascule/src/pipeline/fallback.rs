@@ -97,6 +97,7 @@ async fn try_rung(call: &mut Call, rung: &Rung, cause: Cause) -> Option<(&'stati
                 generation: &call.generation,
                 cap: call.cap,
                 skip: call.skip,
+                caller: call.caller.as_ref(),
                 priority: call.priority,
                 progress: &call.progress,
                 depth: call.depth,
