@@ -329,3 +329,39 @@ async fn new_credentials_never_see_answers_to_old_ones() {
     assert_eq!(gateway.admin().send(Method::POST, "/config/reload", "").await.status, 200);
     assert_eq!(get(&gateway, "1").await.text(), "2");
 }
+
+#[tokio::test]
+async fn answers_are_told_apart_by_what_vary_by_names() {
+    let provider = counting().await;
+    let text = format!(
+        r#"
+base_url = "{}"
+forward_headers = ["X-Tenant", "X-Trace"]
+[operations.get]
+path = "/things/{{id}}"
+query = {{ lang = "{{lang}}" }}
+params.lang = {{ type = "string" }}
+cache = {{ ttl = "1h", vary_by = ["param:id", "header:X-Tenant", "caller"] }}
+[operations.both]
+fan_out = ["get"]
+params.id = {{ required = true }}
+cache = "1h"
+"#,
+        provider.url()
+    );
+    let keys =
+        "auth.api_keys = [{ name = \"a\", key = \"key-of-a\" }, { name = \"b\", key = \"key-of-b\" }]\n";
+    let base = Gateway::base("").replace("[admin]", &format!("{keys}[admin]"));
+    let gateway = Gateway::with(&base, &[("api", &text)], &[]).await;
+    let caller = |key: &str| gateway.data().header("x-api-key", key);
+    let path = "/v1/api/get?id=1";
+    assert_eq!(caller("key-of-a").get(path).await.text(), "1");
+    assert_eq!(caller("key-of-a").get("/v1/api/get?id=1&lang=de").await.text(), "1");
+    assert_eq!(caller("key-of-a").header("x-trace", "t").get(path).await.text(), "1");
+    assert_eq!(caller("key-of-a").header("x-tenant", "t").get(path).await.text(), "2");
+    assert_eq!(caller("key-of-a").get("/v1/api/get?id=2").await.text(), "3");
+    assert_eq!(caller("key-of-b").get(path).await.text(), "4");
+    // A fan-out over it is no way around that.
+    let both = async |key: &str| caller(key).get("/v1/api/both?id=1").await.text();
+    assert!(both("key-of-a").await.contains('1') && both("key-of-b").await.contains('4'));
+}

@@ -128,6 +128,7 @@ fn prepare(args: &Args, services: &Arc<Services>, progress: &Arc<Progress>) -> R
         idempotency_key: None,
         cap: Deadline::none(),
         skip: SkipSet::default(),
+        caller: None,
         priority: None,
         progress: Arc::clone(progress),
         depth: 0,

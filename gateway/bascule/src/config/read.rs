@@ -23,6 +23,7 @@ mod prefix;
 mod query;
 mod retry;
 mod sources;
+mod vary_by;
 
 pub(crate) use breaker::SharedBreakers;
 pub(crate) use fallback::{Link, RungPlace};

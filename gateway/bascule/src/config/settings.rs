@@ -9,6 +9,7 @@ mod gateway;
 mod integration;
 mod operation;
 mod template;
+mod vary_by;
 
 pub use fan_out::Branch;
 pub use gateway::{
@@ -24,6 +25,7 @@ pub use operation::{
     ParameterType, Parameters, QueryEntry, RetrySettings,
 };
 pub use template::{PathPart, PathTemplate, TemplateError, TextPart, TextTemplate};
+pub use vary_by::VaryBy;
 
 use crate::model::{BreakerName, IntegrationName, Secret};
 use bascule_resilience::BreakerConfig;

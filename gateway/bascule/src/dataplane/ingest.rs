@@ -117,6 +117,7 @@ pub(super) async fn prepare(
         idempotency_key,
         cap,
         skip,
+        caller: caller.name,
         priority: caller.priority,
         progress: Arc::clone(progress),
         depth: 0,

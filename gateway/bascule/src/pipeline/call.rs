@@ -36,6 +36,8 @@ pub struct Call {
     pub cap: Deadline,
     /// What the caller may and does bypass.
     pub skip: SkipSet,
+    /// The caller's name; none where anyone may call.
+    pub caller: Option<Arc<str>>,
     /// How much the caller's calls matter; none: what the operation says.
     pub priority: Option<Priority>,
     /// Span, counters, identity.
@@ -134,6 +136,7 @@ pub(super) struct Fetch {
     /// The caller's `Bascule-Timeout`: when that passes, the provider is not to blame.
     pub(super) cap: Deadline,
     pub(super) skip: SkipSet,
+    pub(super) caller: Option<Arc<str>>,
     /// The caller's own.
     pub(super) priority: Option<Priority>,
     pub(super) progress: Arc<Progress>,
@@ -153,6 +156,7 @@ pub(super) struct Outer<'a> {
     /// By when it must end.
     pub(super) cap: Deadline,
     pub(super) skip: SkipSet,
+    pub(super) caller: Option<&'a Arc<str>>,
     pub(super) priority: Option<Priority>,
     pub(super) progress: &'a Arc<Progress>,
     /// Of the outer one.
@@ -182,6 +186,7 @@ impl Outer<'_> {
             idempotency_key,
             cap: self.cap,
             skip: self.skip,
+            caller: self.caller.map(Arc::clone),
             priority: self.priority,
             progress: Arc::clone(self.progress),
             depth: self.depth + 1,
@@ -224,6 +229,7 @@ impl Fetch {
             input,
             forwarded: self.forwarded.clone(),
             idempotency_key: self.idempotency_key.clone(),
+            caller: self.caller.clone(),
             progress: Arc::clone(&self.progress),
             room: self.room.clone(),
             http: self.http.clone(),
@@ -310,6 +316,7 @@ impl Call {
             deadline: if store_as.is_some() { own } else { own.earlier(self.cap) },
             cap: if store_as.is_some() || fits(self.cap, own, whole) { Deadline::none() } else { self.cap },
             skip: self.skip,
+            caller: self.caller.clone(),
             priority: self.priority,
             progress: Arc::clone(&self.progress),
             depth: self.depth,

@@ -111,6 +111,7 @@ async fn try_rung(
                 generation: &call.generation,
                 cap: call.cap,
                 skip: call.skip,
+                caller: call.caller.as_ref(),
                 priority: call.priority,
                 progress: &call.progress,
                 depth: call.depth,

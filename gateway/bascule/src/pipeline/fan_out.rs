@@ -86,6 +86,19 @@ pub(super) fn fields(
     key
 }
 
+/// Whether a branch has answers of its own for each caller: then so has the fan-out.
+pub(super) fn varies_by_caller(generation: &Generation, branches: &[Branch], depth: u8) -> bool {
+    branches.iter().any(|branch| {
+        let integration = generation.integrations.get(&branch.integration);
+        let operation = integration.and_then(|integration| integration.operations.get(&branch.operation));
+        operation.is_some_and(|operation| {
+            let nested = self::branches(operation).filter(|_| depth < DEPTH_MAX);
+            operation.policy.vary_by.caller
+                || nested.is_some_and(|nested| varies_by_caller(generation, &nested, depth + 1))
+        })
+    })
+}
+
 /// Whether an answer of this operation must not be stored because it is a fan-out's and not all of it.
 pub(super) fn is_partial(operation: &LiveOperation, headers: &HeaderMap) -> bool {
     says(operation, headers, "no-store")
@@ -148,6 +161,7 @@ fn calls(fetch: &Fetch, branches: &[Branch], room: &Arc<Room>) -> Result<Vec<Cal
             generation: &fetch.generation,
             cap: fetch.deadline,
             skip: fetch.skip,
+            caller: fetch.caller.as_ref(),
             priority: fetch.priority,
             progress: &fetch.progress,
             depth: fetch.depth,

@@ -149,7 +149,7 @@ fn fields(call: &Call) -> Cow<'_, HeaderMap> {
 pub(super) fn key(call: &Call) -> Key {
     let key = lookup::base_key(&call.integration, &call.operation);
     match &call.input {
-        Input::Declared { params, .. } => lookup::with_params(key, params),
+        Input::Declared { params, .. } => lookup::with_params(key, params, call),
         Input::Proxy(request) => lookup::with_target(key, &request.path, request.query.as_deref()),
     }
     .finish()

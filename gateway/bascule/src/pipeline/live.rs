@@ -10,7 +10,7 @@ use super::{
 use crate::{
     config::{
         self, CachePolicy, Config, ErrorMapping, FallbackCauses, HeaderSetting, Idempotency, RetrySettings,
-        Rung, Timeouts,
+        Rung, Timeouts, VaryBy,
     },
     model::{BreakerName, IntegrationName, OperationName},
     telemetry::{IntegrationMetrics, OperationMetrics, Telemetry},
@@ -154,6 +154,8 @@ pub struct Policy {
     pub safe_by_key: bool,
     /// How answers are cached.
     pub cache: Option<CachePolicy>,
+    /// What tells cached answers apart.
+    pub vary_by: VaryBy,
     /// Operations whose cached answers a success purges.
     pub purges: Vec<OperationName>,
     /// The ladder.

@@ -31,18 +31,22 @@ pub(super) async fn key(call: &Call) -> Option<Key> {
     let mut key = base_key(&call.integration, &call.operation);
     key = match &call.input {
         Input::Declared { params, .. } => match material(call, params).await {
-            Material::Canonical => with_params(key, params),
+            Material::Canonical => with_params(key, params, call),
             Material::Plugin(octets) => key.field("material", &octets),
             Material::None => return None,
         },
         Input::Proxy(request) => proxied_key(key, request, &call.forwarded)?,
     };
-    for name in &call.operation.policy.forward_headers {
+    let vary_by = &call.operation.policy.vary_by;
+    for name in call.operation.policy.forward_headers.iter().filter(|name| vary_by.has_header(name)) {
         for value in call.forwarded.get_all(name) {
             key = key.field(name.as_str(), value.as_bytes());
         }
     }
     if let Some(branches) = fan_out::branches(&call.operation) {
+        if fan_out::varies_by_caller(&call.generation, &branches, 0) {
+            key = with_caller(key, call);
+        }
         key = fan_out::fields(key, &call.generation, &branches, 0);
     }
     Some(key.finish())
@@ -88,9 +92,17 @@ pub(super) fn base_key(integration: &LiveIntegration, operation: &LiveOperation)
     operation.phases.digests().fold(key, |key, plugin| key.field("plugin", plugin.as_bytes()))
 }
 
-/// The key of a declared call.
-pub(super) fn with_params(key: KeyBuilder, params: &Map<String, Value>) -> KeyBuilder {
-    key.field("parameters", canonical(&Value::Object(params.clone())).as_bytes())
+/// The key of a declared call, as far as its parameters and its caller go.
+pub(super) fn with_params(key: KeyBuilder, params: &Map<String, Value>, call: &Call) -> KeyBuilder {
+    let vary_by = &call.operation.policy.vary_by;
+    let joining = params.iter().filter(|(name, _)| vary_by.has_param(name));
+    let joining = joining.map(|(name, value)| (name.clone(), value.clone())).collect();
+    let key = key.field("parameters", canonical(&Value::Object(joining)).as_bytes());
+    if vary_by.caller { with_caller(key, call) } else { key }
+}
+
+fn with_caller(key: KeyBuilder, call: &Call) -> KeyBuilder {
+    call.caller.iter().fold(key, |key, name| key.field("caller", name.as_bytes()))
 }
 
 /// The key of a call through `/proxy`.

@@ -1,7 +1,7 @@
 //! What is stored for a call, for operators: looked at and dropped, without making the call.
 //!
-//! It is found by the key that the call itself would have. Calls that carry headers which join the key, or which `Vary`
-//! names, have others; those are dropped by operation.
+//! It is found by the key that the call itself would have, without a caller and without headers. Calls that have answers
+//! by those are dropped by operation.
 
 use super::{
     Call, Generation, Input, InputBody, LiveIntegration, Origin, Progress, ProxyRequest, Services,
@@ -75,6 +75,7 @@ impl Place {
             idempotency_key: None,
             cap: Deadline::none(),
             skip: SkipSet::default(),
+            caller: None,
             priority: None,
             progress: Progress::detached(),
             depth: 0,

@@ -340,7 +340,7 @@ pub(super) static CACHE: Table = Table {
         .or("false"),
         KEEP_STALE,
         STALE_WHILE_REVALIDATE,
-        later("vary_by", "leave it out; headers named by `forward_headers` join the cache key"),
+        later("vary_by", "set it on operations; headers named by `forward_headers` join the cache key"),
         later("shared", "every gateway has a store of its own; leave it out"),
     ],
 };
@@ -359,7 +359,13 @@ pub(super) static OPERATION_CACHE: Table = Table {
             Kind::List(&Kind::Text),
             "Operations of this integration whose cached answers a success of this one purges.",
         ),
-        later("vary_by", "leave it out; headers named by `forward_headers` join the cache key"),
+        key(
+            "vary_by",
+            Kind::List(&Kind::Text),
+            "What tells answers apart: `\"param:NAME\"`, only these parameters; `\"header:NAME\"`, only these of \
+             `forward_headers`; `\"caller\"`, each caller of `auth.api_keys` has its own. Absent: all parameters and \
+             all forwarded headers, and no callers.",
+        ),
         later("shared", "every gateway has a store of its own; leave it out"),
         key(
             "mode",

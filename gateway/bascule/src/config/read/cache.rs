@@ -1,14 +1,16 @@
 //! `[cache]` of integrations and `cache` of operations.
 
+use super::vary_by::vary_by;
 use crate::{
     config::{
         keys::Kind,
         reader::{Field, Reader},
-        settings::{CachePolicy, CacheRule, HttpCache, Rung},
+        settings::{CachePolicy, CacheRule, HttpCache, Rung, VaryBy},
         suggest::did_you_mean,
     },
     model::OperationName,
 };
+use http::HeaderName;
 use std::time::Duration;
 
 /// How long expired entries are kept when the ladder names `"cache"` and nothing is said.
@@ -114,6 +116,10 @@ pub(crate) fn cache(field: &Field<'_, '_>) -> CacheBase {
 pub(crate) struct OperationCache {
     /// How its answers are kept.
     pub(crate) policy: Option<CachePolicy>,
+    /// What tells its answers apart.
+    pub(crate) vary_by: VaryBy,
+    /// Whether that is said.
+    pub(crate) names_vary_by: bool,
     /// What its successes purge.
     pub(crate) purges: Vec<OperationName>,
 }
@@ -129,13 +135,17 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) base: CacheBase,
     /// Names of the integration's operations.
     pub(crate) operations: &'a [String],
+    /// Names of the operation's parameters.
+    pub(crate) params: &'a [String],
+    /// The caller's headers that go upstream.
+    pub(crate) forwarded: &'a [HeaderName],
 }
 
 /// Reads `cache` of an operation; absent, the integration's policy.
 pub(crate) fn operation_cache(field: Option<Field<'_, '_>>, around: Surroundings<'_>) -> OperationCache {
     let Some(field) = field else {
         let policy = around.base.policy(around.ladder).filter(|_| around.cacheable);
-        return OperationCache { policy, purges: Vec::new() };
+        return OperationCache { policy, ..OperationCache::default() };
     };
     if field.is_table() {
         return table(&field.as_kind(|kind| matches!(kind, Kind::Table(_))), around);
@@ -156,7 +166,7 @@ pub(crate) fn operation_cache(field: Option<Field<'_, '_>>, around: Surroundings
         unsafe_method(&field);
         return OperationCache::default();
     }
-    OperationCache { policy, purges: Vec::new() }
+    OperationCache { policy, ..OperationCache::default() }
 }
 
 fn unsafe_method(field: &Field<'_, '_>) {
@@ -180,9 +190,10 @@ fn table(field: &Field<'_, '_>, around: Surroundings<'_>) -> OperationCache {
         ..around.base
     };
     let purges = table.field("purges").map(|field| purges(&field, around.operations)).unwrap_or_default();
-    let speaks_of_answers = ["ttl", "negative_ttl", "keep_stale", "stale_while_revalidate", "mode"]
-        .into_iter()
-        .find(|name| table.has(name));
+    let speaks_of_answers =
+        ["ttl", "negative_ttl", "keep_stale", "stale_while_revalidate", "mode", "vary_by"]
+            .into_iter()
+            .find(|name| table.has(name));
     let policy = base.policy(around.ladder).filter(|_| around.cacheable);
     match (speaks_of_answers, policy) {
         (Some(_), _) if !around.cacheable => unsafe_method(field),
@@ -202,12 +213,15 @@ fn table(field: &Field<'_, '_>, around: Surroundings<'_>) -> OperationCache {
         }
         _ => {}
     }
+    let names_vary_by = table.has("vary_by");
+    let vary_by =
+        table.field("vary_by").map(|field| vary_by(&field, policy, around.params, around.forwarded));
     table.finish();
     let policy = policy.map(|policy| match policy {
         CachePolicy::Rule(rule) => CachePolicy::Rule(CacheRule { negative_ttl, ..rule }),
         http @ CachePolicy::Http(_) => http,
     });
-    OperationCache { policy, purges }
+    OperationCache { policy, vary_by: vary_by.unwrap_or_default(), names_vary_by, purges }
 }
 
 fn purges(field: &Field<'_, '_>, operations: &[String]) -> Vec<OperationName> {

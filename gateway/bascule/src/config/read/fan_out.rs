@@ -14,7 +14,9 @@ use crate::{
     config::{
         keys::Kind,
         reader::{Field, Reader},
-        settings::{BodyKind, Branch, CachePolicy, Operation, Parameter, PathTemplate, Rung, Timeouts},
+        settings::{
+            BodyKind, Branch, CachePolicy, Operation, Parameter, PathTemplate, Rung, Timeouts, VaryBy,
+        },
     },
     model::OperationName,
 };
@@ -68,6 +70,7 @@ pub(super) fn fan_out(
         priority: Priority::Normal,
         hedge: None,
         cache: cache.policy,
+        vary_by: VaryBy::default(),
         purges: Vec::new(),
         fallback: rungs,
         fallback_on,
@@ -87,6 +90,8 @@ fn cache(table: &Reader<'_, '_>, base: &Base<'_>, ladder: &[Rung]) -> OperationC
         ladder,
         base: base.cache,
         operations: base.operations,
+        params: &[],
+        forwarded: &[],
     };
     let cache = operation_cache(Some(field), around);
     let rule = cache.policy.and_then(CachePolicy::rule);
@@ -95,6 +100,13 @@ fn cache(table: &Reader<'_, '_>, base: &Base<'_>, ladder: &[Rung]) -> OperationC
             "cache",
             "the answers of a fan-out say nothing about caching",
             "write a duration, or `cache = \"http\"` on its branches",
+        );
+    }
+    if cache.names_vary_by {
+        table.problem(
+            "cache",
+            "`vary_by` does not apply to a fan-out: its branches have their own",
+            "remove it",
         );
     }
     if !cache.purges.is_empty() || rule.is_some_and(|rule| rule.negative_ttl.is_some()) {

@@ -81,11 +81,16 @@ pub(crate) fn operation(
         table.field("idempotency").and_then(|field| idempotency(&field)).or_else(|| base.idempotency.clone());
     let (retry_safe, safe_by_key, retry) = retry(&table, &method, idempotency.is_some(), base);
     let rungs = rungs(&table, name, base, places);
+    let forward_headers = table
+        .field("forward_headers")
+        .map_or_else(|| base.forward_headers.clone(), |field| forwarded(&field));
     let around = Surroundings {
         cacheable: matches!(method, Method::GET | Method::HEAD),
         ladder: &rungs,
         base: base.cache,
         operations: base.operations,
+        params: &names,
+        forwarded: &forward_headers,
     };
     let cache = operation_cache(table.field("cache"), around);
     check_ladder(&table, &rungs, cache.policy.is_some(), &names);
@@ -120,9 +125,6 @@ pub(crate) fn operation(
             Arc::new(all)
         },
     );
-    let forward_headers = table
-        .field("forward_headers")
-        .map_or_else(|| base.forward_headers.clone(), |field| forwarded(&field));
     table.finish();
     drop(in_path);
     Some(Operation {
@@ -146,6 +148,7 @@ pub(crate) fn operation(
         priority,
         hedge,
         cache: cache.policy,
+        vary_by: cache.vary_by,
         purges: cache.purges,
         fallback: rungs,
         fallback_on,

@@ -1,6 +1,8 @@
 //! Settings of one operation, its integration's defaults filled in.
 
-use super::{Branch, FallbackCauses, HeaderSetting, PathTemplate, RateLimit, Rung, TextTemplate, Timeouts};
+use super::{
+    Branch, FallbackCauses, HeaderSetting, PathTemplate, RateLimit, Rung, TextTemplate, Timeouts, VaryBy,
+};
 use crate::model::{BreakerName, OperationName};
 use bascule_resilience::{BreakerConfig, BudgetConfig, HedgeConfig, Priority, RetryPolicy};
 use http::{HeaderName, Method, StatusCode};
@@ -49,6 +51,8 @@ pub struct Operation {
     pub hedge: Option<HedgeConfig>,
     /// How answers are cached; none: not at all.
     pub cache: Option<CachePolicy>,
+    /// What tells its cached answers apart.
+    pub vary_by: VaryBy,
     /// Operations of the same integration whose cached answers a success of this one purges.
     pub purges: Vec<OperationName>,
     /// The fallback ladder.

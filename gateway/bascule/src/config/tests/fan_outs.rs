@@ -81,6 +81,8 @@ fn what_concerns_a_provider_is_the_branches_own() {
     assert_one(&found(purging), &["operations.o.cache: `purges` and `negative_ttl` do not apply"]);
     let negative = "fan_out = [\"all\"]\ncache = { ttl = \"1m\", negative_ttl = \"1s\" }";
     assert_one(&found(negative), &["`purges` and `negative_ttl` do not apply"]);
+    let varying = "fan_out = [\"all\"]\ncache = { ttl = \"1m\", vary_by = [\"caller\"] }";
+    assert_one(&found(varying), &["`vary_by` does not apply to a fan-out"]);
     let by_http = "fan_out = [\"all\"]\ncache = \"http\"";
     assert_one(&found(by_http), &["operations.o.cache: the answers of a fan-out say nothing about caching"]);
 }

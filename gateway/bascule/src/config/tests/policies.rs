@@ -338,6 +338,30 @@ fn http_decides_where_the_integration_or_the_operation_says_so() {
 }
 
 #[test]
+fn what_tells_answers_apart_is_named_by_kind() {
+    let lines = |list: &str, mode: &str| {
+        format!(
+            "path = \"/{{id}}\"\nparams.lang = {{}}\nquery = {{ l = \"{{lang}}\" }}\nforward_headers = [\"X-Tenant\"]\n\
+             cache = {{ {mode}, vary_by = {list} }}\n"
+        )
+    };
+    let (rule, http) = ("ttl = \"1m\"", "mode = \"http\"");
+    let named = operation(&lines("[\"param:id\", \"header:x-tenant\", \"caller\"]", rule)).vary_by.clone();
+    assert!(named.caller && named.has_param("id") && !named.has_param("lang"));
+    assert!(named.has_header(&http::HeaderName::from_static("x-tenant")));
+    let caller = operation(&lines("[\"caller\"]", http)).vary_by.clone();
+    assert!(caller.caller && caller.has_param("lang"), "what is not named stays as it is");
+    for (list, mode, says) in [
+        ("[\"param:idd\"]", rule, "there is no parameter `idd` here | did you mean `id`?"),
+        ("[\"header:X-Other\"]", rule, "`X-Other` does not go upstream | add it to `forward_headers`"),
+        ("[\"header:X-Tenant\"]", http, "the provider's `Vary` says which headers matter"),
+        ("[\"id\"]", rule, "`id` is not known here | write \"param:NAME\""),
+    ] {
+        assert_one(&operation_problems(&lines(list, mode)), &["operations.o.cache.vary_by[0]: ", says]);
+    }
+}
+
+#[test]
 fn times_beside_http_are_refused() {
     let found = |lines: &str| operation_problems(&format!("path = \"/\"\ncache = {lines}\n"));
     let says = "the provider's answers say how long they are fresh";
