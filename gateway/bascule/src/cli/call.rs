@@ -132,7 +132,7 @@ fn prepare(args: &Args, services: &Arc<Services>, progress: &Arc<Progress>) -> R
         priority: None,
         progress: Arc::clone(progress),
         depth: 0,
-        origin: Origin::Caller(None),
+        origin: Origin::Caller,
         room: None,
     })
 }

@@ -121,7 +121,7 @@ pub(super) async fn prepare(
         priority: caller.priority,
         progress: Arc::clone(progress),
         depth: 0,
-        origin: Origin::Caller(caller.name),
+        origin: Origin::Caller,
         room: None,
     })
 }

@@ -51,10 +51,10 @@ pub struct Call {
 }
 
 /// Who asks for a call: that decides what its ladder may do.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Origin {
-    /// A caller, by its name when it has one: on its behalf the call may be queued.
-    Caller(Option<Arc<str>>),
+    /// A caller: on its behalf the call may be queued.
+    Caller,
     /// A fan-out, which wants data now: its branches are not queued.
     FanOut,
     /// The outbox, which has its own way with failures: no ladder.

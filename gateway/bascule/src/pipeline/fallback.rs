@@ -116,7 +116,7 @@ async fn try_rung(
                 progress: &call.progress,
                 depth: call.depth,
                 room: call.room.as_ref(),
-                origin: call.origin.clone(),
+                origin: call.origin,
             };
             let rung = outer.call((integration, operation), params, call.idempotency_key.clone())?;
             let name = Arc::clone(&rung.operation.full_name);

@@ -97,7 +97,7 @@ pub(super) enum Entered {
 /// Looks whether the call is queued already. Calls without a caller's key, or without such a rung, pass at once.
 pub(super) async fn enter(call: &Call) -> Result<Entered, Box<Failure>> {
     let free = Ok(Entered::Free(None));
-    if !call.operation.policy.queues() || !matches!(call.origin, Origin::Caller(_)) {
+    if !call.operation.policy.queues() || !matches!(call.origin, Origin::Caller) {
         return free;
     }
     let (Some(queue), Some(record)) = (call.services.outbox.get(), record::of(call)) else { return free };
@@ -128,7 +128,7 @@ pub(super) async fn enter(call: &Call) -> Result<Entered, Box<Failure>> {
 
 /// Keeps the call for later. None when it cannot be kept: the next rung is tried.
 pub(super) async fn rung(call: &Call) -> Option<Answer> {
-    let Origin::Caller(_) = call.origin else { return None };
+    let Origin::Caller = call.origin else { return None };
     let queue = call.services.outbox.get()?;
     let bounds = call.generation.config.outbox.as_ref()?.bounds;
     let record = record::of(call).filter(|_| record::is_whole(call))?;

@@ -80,7 +80,7 @@ impl Place {
             progress: Progress::detached(),
             depth: 0,
             room: None,
-            origin: Origin::Caller(None),
+            origin: Origin::Caller,
         };
         validate::parameters(&mut call).map_err(|failure| Box::new(failure.problem))?;
         let key = match call.operation.policy.cache {

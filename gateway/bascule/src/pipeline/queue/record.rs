@@ -17,7 +17,7 @@ use std::sync::Arc;
 pub(super) fn of(call: &Call) -> Option<outbox::Call> {
     let Input::Declared { params, body, .. } = &call.input else { return None };
     let caller = match &call.origin {
-        Origin::Caller(caller) => caller.as_deref().map(str::to_owned),
+        Origin::Caller => call.caller.as_deref().map(str::to_owned),
         Origin::FanOut | Origin::Outbox => return None,
     };
     Some(outbox::Call {
@@ -69,6 +69,7 @@ pub fn restore(
         },
         forwarded,
         asked: HeaderMap::new(),
+        caller: entry.caller.as_deref().map(Into::into),
         idempotency_key: Some(key),
         cap: Deadline::none(),
         skip: SkipSet::default(),
