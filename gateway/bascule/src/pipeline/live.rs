@@ -29,12 +29,18 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Fetches that several callers wait for.
+pub type Flights = Coalescer<Landing, Result<Reply, Box<Failure>>>;
+
+/// A caller's part in one of them.
+pub(super) type Flight = bascule_cache::Flight<Landing, Result<Reply, Box<Failure>>>;
+
 /// What all calls share, whatever the configuration's generation.
 pub struct Services {
     /// Stored answers.
     pub cache: Arc<Store>,
     /// Fetches that several callers wait for.
-    pub flights: Arc<Coalescer<Landing, Result<Reply, Box<Failure>>>>,
+    pub flights: Arc<Flights>,
     /// Spans, metrics, logs.
     pub telemetry: Telemetry,
     /// The time.
