@@ -1,16 +1,19 @@
 //! Caching as the provider's answers say, through `/proxy` and declared operations. The rules one by one are the suite's
 //! and the library's; here is what the gateway adds: mapped replies, shared fetches, the ladder, other operations.
 
-use crate::support::{Answer, Client, Gate, Gateway, Provider, Request, eventually, guest, reply};
+use crate::support::{
+    Answer, Client, Gate, Gateway, Provider, RawProvider, Request, eventually, guest, read_head, reply,
+};
 use bytes::Bytes;
 use http::{Method, Response};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use serde_json::json;
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
-use tokio::task::JoinSet;
+use tokio::{io::AsyncWriteExt, task::JoinSet};
 
 fn config(url: &str, more: &str) -> String {
     format!(
@@ -348,5 +351,83 @@ async fn operators_see_and_drop_what_is_stored() {
     assert_eq!(
         (drop("?operation=put&params=%7B%22id%22:%221%22%7D").await, drop("?operation=nope").await),
         (404, 404)
+    );
+}
+
+/// The length of a body that is not waited for.
+const LARGE: usize = 300 * 1024;
+
+/// Sends a large storable answer, half of it behind the gate; the rest only if it is to be whole.
+async fn halves(gate: &Arc<Gate>, whole: bool) -> RawProvider {
+    let gate = Arc::clone(gate);
+    RawProvider::new(move |mut stream| {
+        let gate = Arc::clone(&gate);
+        async move {
+            read_head(&mut stream).await;
+            let head =
+                format!("HTTP/1.1 200 OK\r\ncontent-length: {LARGE}\r\ncache-control: max-age=600\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            stream.write_all(&[b'x'; LARGE / 2]).await.unwrap();
+            gate.pass().await;
+            if whole {
+                stream.write_all(&[b'y'; LARGE / 2]).await.unwrap();
+            }
+        }
+    })
+    .await
+}
+
+/// Reads until that many octets are there.
+async fn read(body: &mut Incoming, wanted: usize) -> usize {
+    let mut octets = 0;
+    while octets < wanted {
+        octets += body.frame().await.unwrap().unwrap().into_data().unwrap().len();
+    }
+    octets
+}
+
+#[tokio::test]
+async fn a_large_answer_reaches_all_who_wait_while_it_is_being_stored() {
+    let gate = Arc::new(Gate::closed());
+    let provider = halves(&gate, true).await;
+    let gateway = Gateway::start(&[("api", &config(&provider.url(), ""))]).await;
+    let client = gateway.data();
+    let begin = async || client.begin(Method::GET, "/proxy/api/large", Bytes::new()).await;
+    let (mut first, mut second) = (begin().await, begin().await);
+    assert_eq!(first.headers()["bascule-source"], "upstream");
+    assert_eq!(second.headers()["bascule-source"], "coalesced");
+    let read_first = read(first.body_mut(), LARGE / 2).await;
+    let read_second = read(second.body_mut(), LARGE / 2).await;
+    // Whoever began the fetch may leave.
+    drop(first);
+    gate.open();
+    assert_eq!(read_first, LARGE / 2);
+    read(second.body_mut(), LARGE - read_second).await;
+    assert!(second.body_mut().frame().await.is_none());
+    eventually("it is stored", || async {
+        client.get("/proxy/api/large").await.header("bascule-source") == "cache"
+    })
+    .await;
+    assert_eq!(provider.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_large_answer_that_breaks_off_is_not_stored() {
+    let gate = Arc::new(Gate::closed());
+    let provider = halves(&gate, false).await;
+    let gateway = Gateway::start(&[("api", &config(&provider.url(), ""))]).await;
+    let client = gateway.data();
+    let mut answers = Vec::new();
+    for _ in 0..2 {
+        answers.push(client.begin(Method::GET, "/proxy/api/large", Bytes::new()).await);
+    }
+    gate.open();
+    for answer in answers {
+        assert!(answer.into_body().collect().await.is_err(), "nobody takes a part for the whole");
+    }
+    let again = client.begin(Method::GET, "/proxy/api/large", Bytes::new()).await;
+    assert_eq!(
+        (again.headers()["bascule-source"].to_str().unwrap(), provider.connections()),
+        ("upstream", 2)
     );
 }

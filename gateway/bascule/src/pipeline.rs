@@ -50,9 +50,9 @@ pub use call::{Call, Input, InputBody, Origin, ProxyRequest};
 pub use failure::Failure;
 pub use fan_out::Room;
 pub use held::{Held, hold};
-pub use http_cache::{Kept, Upstream};
+pub use http_cache::{Coming, Kept, Upstream};
 pub use live::{
-    BoundPlugin, Generation, LiveIntegration, LiveOperation, LivePlugin, Policy, Services, Swapped,
+    BoundPlugin, Flights, Generation, LiveIntegration, LiveOperation, LivePlugin, Policy, Services, Swapped,
 };
 pub use phases::Phases;
 pub use progress::{Looked, Overlap, Progress, Totals};

@@ -7,7 +7,7 @@
 mod exchange;
 mod hedge;
 
-pub(super) use exchange::Received;
+pub(super) use exchange::{Received, is_event_stream};
 
 use super::{
     Failure,

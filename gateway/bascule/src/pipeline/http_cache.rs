@@ -14,6 +14,7 @@
 //! It stores no answer itself: see `bring`.
 
 mod bring;
+mod coming;
 mod head;
 mod invalidation;
 
@@ -41,7 +42,7 @@ use http::{
 use std::{borrow::Cow, sync::Arc};
 
 use bring::{Brought, bring, share};
-pub use {bring::Kept, head::Upstream};
+pub use {bring::Kept, coming::Coming, head::Upstream};
 pub(super) use {head::Ask, invalidation::invalidate};
 
 /// What a caller wants, and what is stored of it.
@@ -213,13 +214,26 @@ fn from_store(
 
 /// What a request gets of a whole reply: all of it, a range, 304 or 416.
 fn part(mut reply: Reply, method: &Method, request: &HeaderMap) -> Reply {
-    let Payload::Full(body) = &reply.body else { return reply };
+    let Payload::Full(body) = &reply.body else { return part_of_stream(reply, method, request) };
     let part = rfc9111::Answer::to(method, request, reply.status, &reply.headers, body.len());
     let headers = part.headers(&reply.headers, body.len());
     let octets = if *method == Method::HEAD { Bytes::new() } else { part.body(body) };
     reply.status = part.status(reply.status);
     reply.headers = headers;
     reply.body = Payload::Full(octets);
+    reply
+}
+
+/// The same of a body that is still coming: a range is not cut out of it, which RFC 9110 §14.2 permits.
+fn part_of_stream(mut reply: Reply, method: &Method, request: &HeaderMap) -> Reply {
+    let mut conditions = request.clone();
+    conditions.remove(RANGE);
+    let part = rfc9111::Answer::to(method, &conditions, reply.status, &reply.headers, 0);
+    if part == rfc9111::Answer::NotModified {
+        reply.headers = part.headers(&reply.headers, 0);
+        reply.status = StatusCode::NOT_MODIFIED;
+        reply.body = Payload::Full(Bytes::new());
+    }
     reply
 }
 
@@ -244,7 +258,7 @@ fn refresh(call: &mut Call, rule: HttpCache, wanted: &Wanted) {
     // Its attempts are not this call's.
     work.progress = Progress::detached();
     let (key, now) = (wanted.key, call.services.now());
-    call.services.flights.refresh(key, now, || share(work, key));
+    call.services.flights.refresh(key, now, || share(work, key, None));
 }
 
 /// Whether others may wait for this request's answer, and it for theirs.
@@ -266,13 +280,14 @@ async fn fetched(call: &mut Call, rule: HttpCache, wanted: &Wanted) -> Result<An
     }
     let key = wanted.key;
     let started = work(call, rule, wanted, Some(key));
-    let (landing, leads) = match lookup::join(call, key, started, |work| share(work, key)).await? {
-        Joined::Landed { landing, leads } => (landing, leads),
-        Joined::Private(result) => {
-            return told(result, wanted.because).map(|reply| finish(call, wanted, reply));
-        }
-        Joined::Alone => return alone(call, rule, wanted).await,
-    };
+    let (landing, leads, flight) =
+        match lookup::join(call, key, started, |work, herald| share(work, key, Some(herald))).await? {
+            Joined::Landed { landing, leads, flight } => (landing, leads, flight),
+            Joined::Private(result) => {
+                return told(result, wanted.because).map(|reply| finish(call, wanted, reply));
+            }
+            Joined::Alone => return alone(call, rule, wanted).await,
+        };
     let source = if leads { Source::Upstream } else { Source::Coalesced };
     match &*landing {
         Landing::Kept(kept) if leads || kept.variant.selects(&wanted.request) => {
@@ -281,7 +296,16 @@ async fn fetched(call: &mut Call, rule: HttpCache, wanted: &Wanted) -> Result<An
             }
             answered(call, wanted, kept, source)
         }
-        Landing::Kept(_) => alone(call, rule, wanted).await,
+        Landing::Coming(coming) if leads || coming.selects(&wanted.request) => {
+            if !leads {
+                call.operation.metrics.cache("coalesced");
+            }
+            match coming.reply(flight, source) {
+                Some(reply) => told(Ok(reply), wanted.because).map(|reply| finish(call, wanted, reply)),
+                None => alone(call, rule, wanted).await,
+            }
+        }
+        Landing::Kept(_) | Landing::Coming(_) => alone(call, rule, wanted).await,
         Landing::Failed(failure) => {
             told(Err(failure.copy(&source)), wanted.because).map(|reply| finish(call, wanted, reply))
         }
@@ -294,7 +318,9 @@ async fn alone(call: &mut Call, rule: HttpCache, wanted: &Wanted) -> Result<Answ
     let work = work(call, rule, wanted, None);
     match bring(work, wanted.key).await {
         Ok(Brought::Kept(kept)) => answered(call, wanted, &kept, Source::Upstream),
-        Ok(Brought::Reply(reply)) => told(Ok(reply), wanted.because).map(|reply| finish(call, wanted, reply)),
+        Ok(Brought::Reply(reply) | Brought::Coming { reply, .. }) => {
+            told(Ok(reply), wanted.because).map(|reply| finish(call, wanted, reply))
+        }
         Err(failure) => told(Err(failure), wanted.because).map(|reply| finish(call, wanted, reply)),
     }
 }

@@ -32,12 +32,18 @@ use std::{
 };
 use tokio::sync::SetOnce;
 
+/// Fetches that several callers wait for.
+pub type Flights = Coalescer<Landing, Result<Reply, Box<Failure>>>;
+
+/// A caller's part in one of them.
+pub(super) type Flight = bascule_cache::Flight<Landing, Result<Reply, Box<Failure>>>;
+
 /// What all calls share, whatever the configuration's generation.
 pub struct Services {
     /// Stored answers.
     pub cache: Arc<Store>,
     /// Fetches that several callers wait for.
-    pub flights: Arc<Coalescer<Landing, Result<Reply, Box<Failure>>>>,
+    pub flights: Arc<Flights>,
     /// Calls that are kept for later. Set once, when a configuration at work first has an `[outbox]`; what makes no
     /// deliveries (`bascule call`) never sets it.
     pub outbox: SetOnce<Arc<Queue>>,

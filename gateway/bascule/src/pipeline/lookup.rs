@@ -2,14 +2,15 @@
 
 use super::{
     Call, Failure, Input, InputBody, Landing, LiveIntegration, LiveOperation, Looked, Progress, ProxyRequest,
-    Reply, call::Fetch, fan_out, fetch::fetch, phases, reply::from_entry, request::bug, tags::tags,
+    Reply, call::Fetch, fan_out, fetch::fetch, live::Flight, phases, reply::from_entry, request::bug,
+    tags::tags,
 };
 use crate::{
     config::{CachePolicy, CacheRule},
     model::{Answer, CacheStatus, CallPhase, Cause, Code, Payload, Problem, Source, TimeoutKind},
     telemetry::attributes,
 };
-use bascule_cache::{Entry, Fetched, Freshness, JoinError, Key, KeyBuilder, Landed, Stored};
+use bascule_cache::{Entry, Fetched, Freshness, Herald, JoinError, Key, KeyBuilder, Landed, Stored};
 use bascule_plugin_host::{HostBody, Phase};
 use http::{
     HeaderMap, HeaderName, Method,
@@ -205,8 +206,8 @@ pub(super) async fn through_cache(call: &mut Call, key: Key) -> Result<Answer, B
     metrics.cache("miss");
     call.looked(Looked::Miss);
     let work = call.take_fetch(Some(key));
-    match join(call, key, work, |work| shared(work, key)).await? {
-        Joined::Landed { landing, leads } => landed(call, &landing, leads),
+    match join(call, key, work, |work, _| shared(work, key)).await? {
+        Joined::Landed { landing, leads, .. } => landed(call, &landing, leads),
         Joined::Private(result) => {
             result.map(|reply| reply.into_answer(CacheStatus::Miss { stored: false, collapsed: false }))
         }
@@ -230,6 +231,8 @@ pub(super) enum Joined {
         landing: Arc<Landing>,
         /// Whether this caller's fetch brought it.
         leads: bool,
+        /// What keeps the fetch going, where it is not at its end.
+        flight: Flight,
     },
     /// Its own fetch brought what nobody else may have.
     Private(Result<Reply, Box<Failure>>),
@@ -242,7 +245,7 @@ pub(super) async fn join<F>(
     call: &Call,
     key: Key,
     mut work: Fetch,
-    run: impl FnOnce(Fetch) -> F,
+    run: impl FnOnce(Fetch, Herald<Landing>) -> F,
 ) -> Result<Joined, Box<Failure>>
 where
     F: Future<Output = Fetched<Landing, Result<Reply, Box<Failure>>>> + Send + 'static,
@@ -251,7 +254,7 @@ where
     let (branch, _attached) = call.progress.branch();
     work.progress = branch;
     let now = call.services.now();
-    let flight = match call.services.flights.join(key, now, || run(work)) {
+    let mut flight = match call.services.flights.join_heralded(key, now, |herald| run(work, herald)) {
         Ok(flight) => flight,
         Err(JoinError::Full) => {
             let detail = "too many callers wait for the same answer";
@@ -268,14 +271,14 @@ where
         call.looked(Looked::Coalesced);
     }
     let landed = match call.cap.instant() {
-        None => flight.land().await,
-        Some(cap) => timeout_at(Instant::from_std(cap), flight.land()).await.map_err(|_| {
+        None => flight.arrive().await,
+        Some(cap) => timeout_at(Instant::from_std(cap), flight.arrive()).await.map_err(|_| {
             call.operation.metrics.timeout(TimeoutKind::Whole.as_str());
             Failure::timeout(TimeoutKind::Whole)
         })?,
     };
     match landed {
-        Landed::Shared(landing) => Ok(Joined::Landed { landing, leads }),
+        Landed::Shared(landing) => Ok(Joined::Landed { landing, leads, flight }),
         Landed::Private(result) => Ok(Joined::Private(result)),
         Landed::NotShared => Ok(Joined::Alone),
         Landed::Failed => Err(bug("a fetch ended without a result")),
@@ -297,7 +300,7 @@ fn landed(call: &Call, landing: &Landing, leads: bool) -> Result<Answer, Box<Fai
             let source = if leads { Source::Upstream } else { Source::Coalesced };
             Err(failure.copy(&source))
         }
-        Landing::Kept(_) => Err(bug("a reply by HTTP landed where a rule decides")),
+        Landing::Kept(_) | Landing::Coming(_) => Err(bug("a reply by HTTP landed where a rule decides")),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Failure,
-    http_cache::{Kept, Upstream},
+    http_cache::{Coming, Kept, Upstream},
 };
 use crate::model::{Answer, CacheStatus, Payload, Source};
 use bascule_cache::Entry;
@@ -46,6 +46,8 @@ pub enum Landing {
     Reply(SharedReply),
     /// A reply that may be shared by the rules of HTTP.
     Kept(Kept),
+    /// The same while its body is still coming.
+    Coming(Coming),
     /// Its failure; each waiter walks its own ladder.
     Failed(Failure<SharedReply>),
 }

@@ -35,6 +35,10 @@ const PLUGIN_BODY_MAX: u64 = 10 * 1024 * 1024;
 /// Largest body of a failed answer that is taken whole, in octets.
 const FAILED_BODY_MAX: u64 = 64 * 1024;
 
+/// Bodies over this are not waited for: they go to the callers while they are being stored. Below it a body usually comes
+/// with its head, and an attempt that breaks off in it can still be repeated.
+const SHARED_STREAM_FROM: u64 = 64 * 1024;
+
 /// What one attempt came to.
 pub(super) struct Attempt {
     pub(super) outcome: Outcome,
@@ -308,7 +312,11 @@ async fn receive(
         // Small ones are taken whole, so that the connection is free for the next attempt.
         Wanted::IfSmall => held(body, FAILED_BODY_MAX, deadline).await,
         Wanted::ForPlugin => readable(body, head.status, &mut head.headers, PLUGIN_BODY_MAX, deadline).await,
-        Wanted::AsItIs => held(body, fetch.services.cache.max_entry(), deadline).await,
+        Wanted::AsItIs => {
+            let max = fetch.services.cache.max_entry();
+            let streams = fetch.store_as.is_some() && judgement.outcome == Outcome::Success;
+            held(body, if streams { max.min(SHARED_STREAM_FROM) } else { max }, deadline).await
+        }
         Wanted::ForCache => {
             readable(body, head.status, &mut head.headers, fetch.services.cache.max_entry(), deadline).await
         }
@@ -331,6 +339,11 @@ async fn receive(
     }
 }
 
+/// Whether an answer is a stream of events, which has no end.
+pub(in super::super) fn is_event_stream(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
+}
+
 /// In which form a later stage wants the body.
 enum Wanted {
     Stream,
@@ -348,8 +361,7 @@ fn wanted(fetch: &Fetch, outcome: Outcome, headers: &HeaderMap, storable: bool) 
         Outcome::Success => !phases.response_mappers.is_empty(),
         _ => !phases.error_mappers.is_empty(),
     };
-    let events =
-        headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+    let events = is_event_stream(headers);
     match (mapped, fetch.stores_by_rule() && !events) {
         (true, _) => Wanted::ForPlugin,
         (false, _) if storable && !events => Wanted::AsItIs,

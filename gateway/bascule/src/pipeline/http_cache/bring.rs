@@ -5,29 +5,46 @@
 //! | 304 about what is stored, 200 to HEAD | the stored answer, renewed |
 //! | 304 about something else | another fetch, without conditions |
 //! | a storable answer, held whole | a stored answer, shared with those whom `Vary` allows |
+//! | a storable answer that is large | the same while it comes: see `coming` |
 //! | anything else | a reply for this caller |
 //!
 //! The decision: whoever fetched an answer gets it as it came. What others get is the stored form, which lacks the fields
 //! that `private="…"` and `no-cache="…"` name.
 
 use super::{
-    super::{Failure, Landing, Reply, call::Fetch, fetch::fetch, reply::SharedReply},
+    super::{
+        Failure, Landing, Reply, attempts::is_event_stream, call::Fetch, fetch::fetch, reply::SharedReply,
+    },
+    coming,
     head::{Ask, Upstream},
 };
 use crate::model::{CacheStatus, Payload, Source};
 use bascule_cache::{
-    Epoch, Fetched, Key, NotRenewed, Scope, Store, Stored, Variant, rfc9111::ResponseDirectives,
+    Epoch, Fetched, Herald, Key, NotRenewed, Scope, Store, Stored, Variant,
+    rfc9111::{ResponseDirectives, Selecting},
 };
 use http::{
     HeaderMap, Method, StatusCode,
     header::{AGE, SET_COOKIE, VARY},
 };
+use http_body::Body;
 use std::{fmt, sync::Arc};
 
 /// What a fetch brought, when HTTP's rules decide.
 pub(super) enum Brought {
     /// For all whom it selects.
     Kept(Kept),
+    /// For all whom it selects, as soon as it is read.
+    Coming {
+        /// As it came.
+        reply: Reply,
+        /// Its fields without what others may not have.
+        for_others: HeaderMap,
+        /// Whom it is for.
+        selecting: Selecting,
+        /// Where it goes when it is whole.
+        keeper: Keeper,
+    },
     /// For its caller alone.
     Reply(Reply),
 }
@@ -54,7 +71,7 @@ impl fmt::Debug for Kept {
 }
 
 /// Where an answer is stored, and under which conditions it was asked for.
-struct Keeper {
+pub(super) struct Keeper {
     cache: Arc<Store>,
     scope: Scope,
     key: Key,
@@ -89,9 +106,16 @@ pub(super) async fn bring(work: Fetch, key: Key) -> Result<Brought, Box<Failure>
 }
 
 /// The same for all who wait for it.
-pub(super) async fn share(work: Fetch, key: Key) -> Fetched<Landing, Result<Reply, Box<Failure>>> {
+pub(super) async fn share(
+    work: Fetch,
+    key: Key,
+    herald: Option<Herald<Landing>>,
+) -> Fetched<Landing, Result<Reply, Box<Failure>>> {
     match bring(work, key).await {
         Ok(Brought::Kept(kept)) => Fetched::Shared(Arc::new(Landing::Kept(kept))),
+        Ok(Brought::Coming { reply, for_others, selecting, keeper }) => {
+            Fetched::Shared(coming::receive(keeper, reply, for_others, selecting, herald).await)
+        }
         Ok(Brought::Reply(reply)) => Fetched::Private(Ok(reply)),
         Err(failure) if is_for_one(&failure) => Fetched::Private(Err(failure)),
         Err(failure) => match failure.into_shared() {
@@ -156,9 +180,38 @@ impl Keeper {
         whole
     }
 
-    fn keep(&self, result: Result<Reply, Box<Failure>>) -> Result<Brought, Box<Failure>> {
+    /// The weight up to which an answer is stored.
+    pub(super) fn max_entry(&self) -> u64 {
+        self.cache.max_entry()
+    }
+
+    /// Stores an answer whose body has come meanwhile.
+    pub(super) fn store(&self, reply: &mut Reply) {
+        if let Some(variant) = self.variant(reply) {
+            self.cache.put_variant(self.key, variant, self.epoch);
+        }
+    }
+
+    /// Whom a reply is for whose body is still coming, and what of its fields; none if it is for its caller alone.
+    fn coming(&self, reply: &Reply) -> Option<(HeaderMap, Selecting)> {
+        let Payload::Stream(body) = &reply.body else { return None };
+        let upstream = reply.upstream.as_deref()?;
+        let storable = upstream.storable.as_ref()?;
+        let length = body.size_hint();
+        let fits = length.upper().unwrap_or_else(|| length.lower()) <= self.max_entry();
+        // Whoever listens to events wants them from now on, and they have no end.
+        if !fits || is_event_stream(&reply.headers) {
+            return None;
+        }
+        Some((replayable(&reply.headers, upstream)?, storable.selecting().clone()))
+    }
+
+    fn keep(self, result: Result<Reply, Box<Failure>>) -> Result<Brought, Box<Failure>> {
         match result {
             Ok(mut reply) => {
+                if let Some((for_others, selecting)) = self.coming(&reply) {
+                    return Ok(Brought::Coming { reply, for_others, selecting, keeper: self });
+                }
                 let Some(variant) = self.variant(&mut reply) else { return Ok(Brought::Reply(reply)) };
                 let stored = self.cache.put_variant(self.key, variant.clone(), self.epoch) == Stored::Yes;
                 Ok(match reply.into_shared(stored) {
