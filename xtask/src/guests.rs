@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::{run, say};
+use crate::{exchanges, run, say};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 /// Long enough to fetch 30 MiB over a slow line, short enough for a machine without one.
@@ -100,7 +100,7 @@ fn packages(folder: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Copies what was built and changed to `dist`, and removes what is not built any more.
+/// Copies what was built and changed to `dist`, with its recorded exchanges, and removes what is not built any more.
 fn collect(folder: &Path, names: &[String]) -> Result<()> {
     let dist = folder.join("dist");
     fs::create_dir_all(&dist)?;
@@ -108,6 +108,7 @@ fn collect(folder: &Path, names: &[String]) -> Result<()> {
         let module = format!("{}.wasm", name.replace('-', "_"));
         let built = fs::read(folder.join("target").join(TARGET).join("release").join(&module))
             .with_context(|| format!("`{name}` was not built: is it a cdylib?"))?;
+        let built = exchanges::embed(built, &folder.join(name).join("exchanges"))?;
         write_changed(&dist.join(format!("{name}.wasm")), &built)?;
     }
     for entry in fs::read_dir(&dist)? {

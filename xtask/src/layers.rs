@@ -12,7 +12,7 @@ const LAYERS: &[&[&str]] = &[
     &["cli"],
     &["demo"],
     &["app", "simulate"],
-    &["admin", "dataplane"],
+    &["admin", "dataplane", "delivery"],
     &["pipeline"],
     &["server", "upstream"],
     &["telemetry", "net"],

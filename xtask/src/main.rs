@@ -5,6 +5,7 @@
 
 mod bench;
 mod check;
+mod exchanges;
 mod guests;
 mod languages;
 mod layers;
@@ -25,6 +26,7 @@ cargo xtask VERB
   check           format, lints, documentation links, dependency policy, layers, tidiness
   plugins         build the shipped plugins and the test guests for wasm
   servers         install the servers that tests start: PostgreSQL, Redis
+  soak            ten thousand swaps of a plugin's version under load (minutes)
   bench [--quick] CPU per request beside bare hyper, nginx and Envoy
   bindings        generate the SDK's bindings from wit/ anew
   help            this text
@@ -40,6 +42,9 @@ const EXPLORED: [(&str, &str, &str); 3] = [
 /// The library is tested by itself: the clients that its examples wrap want other features of shared dependencies, for
 /// which cargo would compile the plugin engine a second time.
 const LIBRARY: &str = "bascule-resilience";
+
+/// Swaps of `soak`.
+const SOAK_SWAPS: &str = "10000";
 
 fn main() -> ExitCode {
     match work() {
@@ -61,6 +66,7 @@ fn work() -> Result<()> {
         "check" => check::run(),
         "plugins" => plugins(),
         "servers" => servers::install_missing(),
+        "soak" => soak(),
         "bench" => bench::run(&rest),
         "bindings" => guests::regenerate_bindings(),
         "help" | "--help" | "-h" => {
@@ -82,6 +88,15 @@ fn demo(args: &[String]) -> Result<()> {
     let mut command = cargo(&["run", "--profile", "demo", "--package", "bascule", "--", "demo"])?;
     command.args(args);
     run::run(command)
+}
+
+/// The test of some hundred swaps, with as many as memory has to stay flat over.
+fn soak() -> Result<()> {
+    run::run(cargo(&["build", "--profile", "demo", "--package", "bascule"])?)?;
+    let mut test =
+        cargo(&["test", "--profile", "demo", "--package", "bascule-tests", "swaps", "--", "--nocapture"])?;
+    test.env("BASCULE_SWAPS", SOAK_SWAPS);
+    run::run(test)
 }
 
 fn test(filter: &[String]) -> Result<()> {

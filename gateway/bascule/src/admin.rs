@@ -1,6 +1,7 @@
 //! The admin plane: what operators see and do. It reads state and never sits on the call path.
 
 mod health;
+mod outbox;
 mod respond;
 mod route;
 
@@ -85,6 +86,17 @@ impl AdminPlane {
                     }
                 }
                 tracing::info!(operator, integration = name, operation, "cache purged by hand");
+                Ok(respond::no_content())
+            }
+            Route::Outbox(listing) => Ok(respond::json(&outbox::list(&self.services, listing).await?)),
+            Route::RetryQueued(id) => {
+                outbox::retry(&self.services, &id).await?;
+                tracing::info!(operator, id, "a queued call is tried again by hand");
+                Ok(respond::no_content())
+            }
+            Route::RemoveQueued(id) => {
+                outbox::remove(&self.services, &id).await?;
+                tracing::info!(operator, id, "a queued call was removed by hand");
                 Ok(respond::no_content())
             }
             Route::Reload => match self.control.reload().await {

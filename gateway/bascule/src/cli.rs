@@ -10,6 +10,7 @@ mod exit;
 mod inspect;
 mod options;
 mod plugin;
+mod rehearse;
 mod serve;
 mod simulate;
 mod status;

@@ -32,7 +32,7 @@ pub use load::{Loaded, load};
 pub use reference::reference_markdown;
 pub use schema::json_schema;
 pub use settings::*;
-pub use sources::Sources;
+pub use sources::{Sources, config_files};
 pub use units::{DURATION_MAX, UnitError, format_duration, parse_duration, parse_size};
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod completion;
 mod inbound;
 mod ingest;
 mod parameters;
+mod queued;
 mod respond;
 mod route;
 
@@ -67,6 +68,17 @@ impl DataPlane {
         let mut completion = Completion::begin(&self.services, &progress, &method, begun);
         let timing = generation.config.server.server_timing;
         let prepared = match route {
+            Ok(Route::Queued { id }) => {
+                let known = ingest::Known {
+                    services: &self.services,
+                    generation: &generation,
+                    inbound: &self.inbound,
+                };
+                let result = queued::status(known, &mut completion, request, &id).await;
+                let failure = result.as_ref().err().map(|problem| problem.code.as_str());
+                let ended = pipeline::Ended { result, failure, cause: None, rung: None };
+                return respond::respond(ended, completion, &progress, &method, timing);
+            }
             Ok(route) => {
                 let known = ingest::Known {
                     services: &self.services,

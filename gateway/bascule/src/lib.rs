@@ -14,6 +14,7 @@ pub mod simulate;
 
 pub mod admin;
 pub mod dataplane;
+pub mod delivery;
 
 pub mod pipeline;
 

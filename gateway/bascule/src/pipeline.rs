@@ -5,8 +5,8 @@
 //! are plain async functions in the order of `run` and `fetch`; none knows the one before it.
 //!
 //! ```text
-//! run:    validate → cache lookup ─ hit ──────────────────────────────→ answer
-//!                        └ miss, one fetch per key
+//! run:    validate → queued already? → cache lookup ─ hit ─────────────────────────→ answer
+//!                                           └ miss, one fetch per key
 //! fetch:  admit → map request → attempts (limit → sign → send → classify)×n → map response → store
 //! handle: … → fallback ladder → error mapping → answer or problem
 //! ```
@@ -33,6 +33,7 @@ mod mapping;
 pub mod mechanisms;
 mod phases;
 mod progress;
+mod queue;
 mod quota;
 mod reply;
 mod request;
@@ -40,19 +41,24 @@ mod respond;
 mod shared_breaker;
 mod validate;
 
-pub use call::{Call, Input, InputBody, ProxyRequest};
+pub use call::{Call, Input, InputBody, Origin, ProxyRequest};
 pub use failure::Failure;
 pub use fan_out::Room;
 pub use held::{Held, hold};
-pub use live::{BoundPlugin, Generation, LiveIntegration, LiveOperation, Policy, Services};
+pub use live::{
+    BoundPlugin, Generation, LiveIntegration, LiveOperation, LivePlugin, Policy, Services, Swapped,
+};
 pub use phases::Phases;
 pub use progress::{Looked, Overlap, Progress, Totals};
+pub use queue::{Queue, gone, placed, restore, show};
 pub use quota::QuotaNumbers;
+pub(crate) use quota::retry_after;
 pub use reply::{Landing, Reply};
 pub use shared_breaker::SharedBreaker;
 
 use crate::model::{Answer, CacheStatus, Cause, Problem};
 use fetch::fetch;
+use queue::{Entered, KeyInFlight};
 
 /// How a call ended.
 #[derive(Debug)]
@@ -69,14 +75,20 @@ pub struct Ended {
 
 /// Runs a call to its end. Dropping the future cancels the call's own work.
 pub async fn handle(mut call: Call) -> Ended {
-    match run(&mut call).await {
+    let mut key = None;
+    match run(&mut call, &mut key).await {
         Ok(answer) => Ended { result: Ok(answer), failure: None, cause: None, rung: None },
         Err(failure) => fallback::descend(call, *failure).await,
     }
 }
 
-async fn run(call: &mut Call) -> Result<Answer, Box<Failure>> {
+/// `key` holds the caller's idempotency key while the call is under way, its ladder included.
+async fn run(call: &mut Call, key: &mut Option<KeyInFlight>) -> Result<Answer, Box<Failure>> {
     validate::parameters(call)?;
+    match queue::enter(call).await? {
+        Entered::Free(held) => *key = held,
+        Entered::Queued(answer) => return Ok(*answer),
+    }
     call.ensure_idempotency_key();
     if call.depth == 0 {
         call.progress.safe(call.is_safe());

@@ -156,6 +156,11 @@ impl Telemetry {
         self.inner.metrics.plugin_call(plugin, hook, elapsed, failure);
     }
 
+    /// A plugin's new version failed, and the one before came back.
+    pub fn plugin_rolled_back(&self, plugin: &str) {
+        self.inner.metrics.plugin_rolled_back(plugin);
+    }
+
     /// Queues a call's completion record, unless they are switched off.
     pub fn completion(&self, record: CompletionRecord) {
         if let Some(log) = &self.inner.completion

@@ -10,6 +10,7 @@ pub(crate) mod ticker;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -23,7 +24,7 @@ use crate::inspect::Inspection;
 use crate::lasting::{Registry, StateLimits};
 use crate::observer::{Observer, TracingObserver};
 use crate::plugin::load::PluginSpec;
-use crate::plugin::{Plugin, load};
+use crate::plugin::{Plugin, PluginId, load};
 use crate::random::{RandomSource, SystemRandom};
 use crate::state::limiter::MemoryBudget;
 use engines::Engines;
@@ -79,6 +80,7 @@ pub struct PluginHost {
     pub(crate) code: CodeCache,
     pub(crate) random: Arc<dyn RandomSource>,
     pub(crate) observer: Arc<dyn Observer>,
+    ids: AtomicU64,
 }
 
 impl PluginHost {
@@ -102,6 +104,7 @@ impl PluginHost {
             trial: Mutex::new(()),
             random: config.random,
             observer: config.observer,
+            ids: AtomicU64::new(0),
         }))
     }
 
@@ -138,6 +141,22 @@ impl PluginHost {
     /// compiled code.
     pub fn load(self: &Arc<Self>, spec: PluginSpec) -> Result<Arc<Plugin>, LoadError> {
         load::load(self, spec)
+    }
+
+    /// A plugin as its file has it: everything granted, nothing configured, and no configuration checked.
+    /// For rehearsals, which bring their own; calls have no use for it.
+    ///
+    /// Blocks like [`PluginHost::load`].
+    ///
+    /// # Errors
+    /// [`LoadError`], but none that is about a configuration.
+    pub fn load_unconfigured(self: &Arc<Self>, name: &str, bytes: Vec<u8>) -> Result<Arc<Plugin>, LoadError> {
+        load::load_unconfigured(self, name, bytes)
+    }
+
+    /// An id that no plugin of this host has had.
+    pub(crate) fn next_id(&self) -> PluginId {
+        PluginId(self.ids.fetch_add(1, Ordering::Relaxed))
     }
 
     /// The sha256 of a file in hex, as `sha256` pins it and [`Plugin::digest`] names it.

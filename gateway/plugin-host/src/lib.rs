@@ -32,6 +32,7 @@ mod observer;
 mod phase;
 mod plugin;
 mod random;
+mod rehearsal;
 mod secret;
 mod side;
 mod state;
@@ -51,10 +52,13 @@ pub use lasting::StateLimits;
 pub use limits::{BreakerLimits, Limits};
 pub use observer::{LogLevel, Observer, TracingObserver};
 pub use phase::{Phase, WIT_TRACK};
-pub use plugin::Plugin;
 pub use plugin::answer::{AuthPatch, MappedRequest, Mapping, OutgoingBody, Reply};
 pub use plugin::load::PluginSpec;
+pub use plugin::{Plugin, PluginId};
 pub use random::{RandomError, RandomSource, SystemRandom};
+pub use rehearsal::{
+    Difference, Exchange, ExchangeError, REHEARSAL_MAX, Rehearsal, RehearsalError, Rehearsed,
+};
 pub use secret::{SecretBytes, SecretValue};
 pub use side::{SideError, SideFuture, SideRequest, SideRequests, SideResponse};
 pub use state::CallContext;

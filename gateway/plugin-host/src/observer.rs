@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 pub use crate::bindings::bascule::plugin::log::Level as LogLevel;
+use crate::plugin::PluginId;
 use crate::state::CallContext;
 
 /// Receives what plugins log and how their calls went. Called on the call path: must not block.
@@ -40,6 +41,12 @@ pub trait Observer: Send + Sync {
     /// at most 256 octets, without known secrets. Default: nothing.
     fn annotate(&self, plugin: &str, call: &CallContext, key: &str, value: &str) {
         let _ = (plugin, call, key, value);
+    }
+
+    /// The plugin's breaker opened: it has kept failing and is left alone for a while. Called once each time,
+    /// after the failure was counted, with no lock held. Default: nothing.
+    fn out_of_service(&self, plugin: &str, id: PluginId) {
+        let _ = (plugin, id);
     }
 }
 

@@ -20,16 +20,23 @@ use crate::state::Shared;
 use breaker::Breaker;
 use load::Loaded;
 
+/// Tells a loaded plugin from all others of its host, also from the same file loaded once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PluginId(pub(crate) u64);
+
 /// A plugin that is loaded, checked and ready to be called.
 pub struct Plugin {
     pub(crate) host: Arc<PluginHost>,
     pub(crate) shared: Arc<Shared>,
+    id: PluginId,
     digest: String,
     description: Option<Description>,
     warnings: Vec<String>,
+    /// All that it exports.
+    exported: Vec<Phase>,
     phases: Vec<Phase>,
     /// One for each engine of the host, in its order.
-    loaded: Vec<Loaded>,
+    loaded: Arc<[Loaded]>,
     /// Calls of this plugin at the same time.
     instances: Semaphore,
     breaker: Mutex<Breaker>,
@@ -40,6 +47,12 @@ impl Plugin {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.shared.name
+    }
+
+    /// Which one it is, among all that its host has loaded.
+    #[must_use]
+    pub fn id(&self) -> PluginId {
+        self.id
     }
 
     /// sha256 of its file, in hex.
@@ -78,4 +91,26 @@ impl Plugin {
     pub fn out_of_service(&self) -> Option<Duration> {
         self.breaker.lock().open_for(Instant::now())
     }
+
+    /// The same code, with all the phases that it exports, under other surroundings.
+    pub(crate) fn with(&self, shared: Shared) -> Self {
+        Self {
+            host: Arc::clone(&self.host),
+            instances: Semaphore::new(instances(&shared)),
+            id: self.id,
+            digest: self.digest.clone(),
+            description: self.description.clone(),
+            warnings: self.warnings.clone(),
+            exported: self.exported.clone(),
+            phases: self.exported.clone(),
+            loaded: Arc::clone(&self.loaded),
+            breaker: Mutex::new(Breaker::new(shared.limits.breaker)),
+            shared: Arc::new(shared),
+        }
+    }
+}
+
+/// Calls of the plugin at the same time, as a semaphore can count them.
+fn instances(shared: &Shared) -> usize {
+    shared.limits.instances.min(Semaphore::MAX_PERMITS)
 }

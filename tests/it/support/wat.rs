@@ -53,6 +53,40 @@ pub fn write_trapping(folder: &Path, name: &str, phase: &str, function: &str) {
     write_guest(folder, name, &world, &format!("{RUNTIME} (func {function} unreachable)"));
 }
 
+/// A version of a plugin: a signer that adds the header `x-version` with that value.
+pub fn write_version(folder: &Path, name: &str, version: &str) {
+    let mut image = Image::new();
+    let (header, value) = (image.text("x-version"), image.text(version));
+    let field = image.words(&[header[0], header[1], 0, value[0], value[1], 0, 0, 0, 0, 0, 0, 0]);
+    // ok({ headers: one, query: none })
+    let patch = image.words(&[0, field, 1, 0, 0]);
+    let module = format!(
+        r#"(import "bascule:plugin/types@0.1.0" "[resource-drop]body" (func $drop (param i32)))
+  {RUNTIME} {}
+  (func {SIGN}
+    (if (local.get 14) (then (call $drop (local.get 15))))
+    (i32.const {patch}))"#,
+        image.segment()
+    );
+    let world = "import bascule:plugin/types@0.1.0; export bascule:plugin/signer@0.1.0;";
+    write_guest(folder, name, world, &module);
+}
+
+/// Puts recorded exchanges behind what is in a guest's file.
+pub fn append_exchanges(folder: &Path, name: &str, exchanges: &serde_json::Value) {
+    let path = folder.join(format!("{name}.wasm"));
+    let mut octets = fs::read(&path).unwrap();
+    let document = exchanges.to_string();
+    let content = [&[17][..], b"bascule:exchanges", document.as_bytes()].concat();
+    // A custom section; its size in LEB128 takes three octets.
+    let size = content.len();
+    let digits = [size & 0x7f | 0x80, (size >> 7) & 0x7f | 0x80, size >> 14];
+    octets.push(0);
+    octets.extend(digits.map(|digit| u8::try_from(digit).unwrap()));
+    octets.extend(content);
+    fs::write(path, octets).unwrap();
+}
+
 /// Octets at known addresses, as a data segment.
 pub struct Image {
     octets: Vec<u8>,

@@ -40,9 +40,16 @@ pub(super) fn health(services: &Services, integration: &LiveIntegration) -> Valu
     let plugins: Vec<Value> = integration
         .plugins
         .iter()
-        .map(|plugin| {
+        .map(|live| {
+            let plugin = &live.bound.plugin;
             let phases: Vec<&str> = plugin.phases().into_iter().map(|phase| phase.as_str()).collect();
-            json!({ "name": plugin.name(), "digest": plugin.digest(), "phases": phases })
+            json!({
+                "name": plugin.name(),
+                "digest": plugin.digest(),
+                "phases": phases,
+                "swapped_at": date(live.swapped.as_ref().map(|swapped| swapped.at), now),
+                "rolled_back_from": live.rolled_back_from.as_deref(),
+            })
         })
         .collect();
     json!({

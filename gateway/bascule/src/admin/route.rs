@@ -4,7 +4,14 @@ use crate::{
     config::Role,
     model::{Code, Problem},
 };
+use bascule_outbox::State;
 use http::{Method, Uri};
+use uuid::Uuid;
+
+/// Entries of a page of the outbox.
+const PAGE: u32 = 50;
+/// Most of them: an entry may carry an answer and an error text.
+const PAGE_MAX: u32 = 200;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Action {
@@ -23,6 +30,14 @@ impl Action {
     }
 }
 
+/// `GET /outbox?state=&after=&limit=`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Listing {
+    pub(super) state: Option<State>,
+    pub(super) after: Option<Uuid>,
+    pub(super) limit: u32,
+}
+
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Route {
     Status,
@@ -31,13 +46,17 @@ pub(super) enum Route {
     Circuit(String, Action),
     Purge(String, Option<String>),
     Reload,
+    Outbox(Listing),
+    RetryQueued(String),
+    RemoveQueued(String),
 }
 
 impl Route {
     pub(super) fn role(&self) -> Role {
         match self {
-            Self::Status | Self::Health(_) | Self::Metrics => Role::Viewer,
+            Self::Status | Self::Health(_) | Self::Metrics | Self::Outbox(_) => Role::Viewer,
             Self::Circuit(..) | Self::Purge(..) | Self::Reload => Role::Admin,
+            Self::RetryQueued(_) | Self::RemoveQueued(_) => Role::Admin,
         }
     }
 }
@@ -46,6 +65,9 @@ pub(super) fn find(method: &Method, uri: &Uri) -> Result<Route, Problem> {
     let segments: Vec<&str> = uri.path().split('/').skip(1).collect();
     let (route, wanted) = match segments.as_slice() {
         ["metrics"] => (Route::Metrics, Method::GET),
+        ["outbox"] => (Route::Outbox(listing(uri.query().unwrap_or_default())?), Method::GET),
+        ["outbox", id] => (Route::RemoveQueued((*id).into()), Method::DELETE),
+        ["outbox", id, "retry"] => (Route::RetryQueued((*id).into()), Method::POST),
         ["config", "reload"] => (Route::Reload, Method::POST),
         ["integrations", "status"] => (Route::Status, Method::GET),
         ["integrations", name, "health"] => (Route::Health((*name).into()), Method::GET),
@@ -74,6 +96,29 @@ pub(super) fn find(method: &Method, uri: &Uri) -> Result<Route, Problem> {
     Err(Problem::new(Code::MethodNotAllowed, detail).with("allow", wanted.as_str()))
 }
 
+fn listing(query: &str) -> Result<Listing, Problem> {
+    let mut listing = Listing { state: None, after: None, limit: PAGE };
+    for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+        let read = match &*name {
+            "state" => State::parse(&value).map(|state| listing.state = Some(state)),
+            "after" => Uuid::try_parse(&value).ok().map(|id| listing.after = Some(id)),
+            "limit" => {
+                let limit = value.parse().ok().filter(|limit| (1..=PAGE_MAX).contains(limit));
+                limit.map(|limit| listing.limit = limit)
+            }
+            _ => None,
+        };
+        if read.is_none() {
+            let detail = format!(
+                "takes state=waiting|running|done|dead, after=ID and limit=1..{PAGE_MAX}, not `{}`",
+                name.escape_debug()
+            );
+            return Err(Problem::new(Code::InvalidRequest, detail));
+        }
+    }
+    Ok(listing)
+}
+
 fn not_found() -> Problem {
     Problem::new(Code::NotFound, "the admin plane has no such resource")
 }
@@ -96,6 +141,13 @@ mod tests {
         );
         let purge = Route::Purge("a".into(), Some("b".into()));
         assert_eq!(route("DELETE", "/integrations/a/cache?operation=b"), Ok(purge));
+        let listing = Listing { state: Some(State::Dead), after: None, limit: 7 };
+        assert_eq!(route("GET", "/outbox?state=dead&limit=7"), Ok(Route::Outbox(listing)));
+        for query in ["state=lost", "limit=0", "limit=201", "after=x", "page=2"] {
+            assert_eq!(route("GET", &format!("/outbox?{query}")), Err(Code::InvalidRequest), "{query}");
+        }
+        assert_eq!(route("POST", "/outbox/x/retry"), Ok(Route::RetryQueued("x".into())));
+        assert_eq!(route("GET", "/outbox/x"), Err(Code::MethodNotAllowed));
         assert_eq!(route("GET", "/config/reload"), Err(Code::MethodNotAllowed));
         assert_eq!(route("GET", "/integrations/a"), Err(Code::NotFound));
         assert_eq!(route("POST", "/integrations/a/circuit/explode"), Err(Code::NotFound));

@@ -13,19 +13,20 @@ use crate::{
     upstream::Tls,
 };
 use bascule_plugin_host::PluginHost;
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 /// A refused configuration's problems, joined by what is wrong with the plugins of its sound integrations.
 pub(super) fn with_plugin_problems(
     host: &Arc<PluginHost>,
     sources: &PluginSources,
+    now: Instant,
     mut problems: Problems,
 ) -> Problems {
     let sound = Arc::clone(problems.sound());
     let contents = sources.obtain(&sound.rules, &sound.integrations, &mut problems);
     for settings in &sound.integrations {
         let mut found = problems.about_the_same_files();
-        let plugins = load(host, &contents, settings, &mut found);
+        let plugins = load(host, &contents, settings, None, now, &mut found);
         for operation in settings.operations.keys() {
             phases(&plugins, operation, &mut found);
         }
@@ -50,7 +51,8 @@ pub struct Parts {
 ///
 /// `problems` is empty and knows the files' texts, so that what is found here is shown in its place.
 /// Integrations that did not change are taken over whole, unless a breaker that they share did; of those that
-/// changed, breaker, limits, health and the last error stay where their settings are the same.
+/// changed, breaker, limits, health and the last error stay where their settings are the same. Where nothing but a
+/// plugin's file changed, connections and tokens stay too.
 ///
 /// # Errors
 /// All problems that loading the plugins brought up; nothing has changed then.
@@ -76,8 +78,9 @@ pub fn build(
             integrations.insert(name.clone(), Arc::clone(old));
             continue;
         }
-        let plugins = load(&parts.host, &contents, settings, &mut problems);
-        let live = integration(&materials, settings, &plugins, old.map(|old| &**old), &mut problems);
+        let old = old.map(|old| &**old);
+        let plugins = load(&parts.host, &contents, settings, old, materials.now, &mut problems);
+        let live = integration(&materials, settings, &plugins, old, &mut problems);
         integrations.insert(name.clone(), Arc::new(live));
         changed.push(name.clone());
     }

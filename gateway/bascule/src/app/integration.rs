@@ -48,13 +48,18 @@ pub(super) fn integration(
 ) -> LiveIntegration {
     let name = settings.name.as_str();
     let metrics = materials.telemetry.integration(name);
-    let client = Client::new(
-        materials.tls.clone(),
-        ClientSettings {
-            egress: EgressPolicy { allow_private: settings.allow_private, allow_loopback: false },
-            write: settings.timeouts.write,
-        },
-    );
+    // Another version of a plugin is no reason to connect anew or to ask for another token.
+    let same = before.filter(|before| before.settings.digest == settings.digest);
+    let client = match same {
+        Some(same) => same.client.clone(),
+        None => Client::new(
+            materials.tls.clone(),
+            ClientSettings {
+                egress: EgressPolicy { allow_private: settings.allow_private, allow_loopback: false },
+                write: settings.timeouts.write,
+            },
+        ),
+    };
     let own_breaker = || {
         let kept = before.filter(|before| before.settings.shared_breaker.is_none());
         let kept = kept.map(|before| &before.breaker).filter(|kept| *kept.config() == settings.breaker);
@@ -89,13 +94,18 @@ pub(super) fn integration(
         .collect();
     let proxy = proxy_operation(materials, settings, plugins, (&breaker, &breaker_metrics), problems);
     LiveIntegration {
-        endpoint: settings.base_url.as_ref().map(|base| client.endpoint(base.clone())),
-        endpoints: settings
-            .endpoints
-            .iter()
-            .map(|(name, base)| (name.clone(), client.endpoint(base.clone())))
-            .collect(),
-        token: token(settings, &client),
+        endpoint: match same {
+            Some(same) => same.endpoint.clone(),
+            None => settings.base_url.as_ref().map(|base| client.endpoint(base.clone())),
+        },
+        endpoints: match same {
+            Some(same) => same.endpoints.clone(),
+            None => {
+                let declared = settings.endpoints.iter();
+                declared.map(|(name, base)| (name.clone(), client.endpoint(base.clone()))).collect()
+            }
+        },
+        token: same.map_or_else(|| token(settings, &client), |same| same.token.clone()),
         client,
         breaker,
         limiter,
@@ -112,7 +122,7 @@ pub(super) fn integration(
             .map_or_else(|| Arc::new(HealthStats::new()), |before| Arc::clone(&before.attempt_times)),
         last_error: before.map_or_else(Arc::default, |before| Arc::clone(&before.last_error)),
         operations,
-        plugins: plugins.iter().map(|loaded| Arc::clone(&loaded.plugin)).collect(),
+        plugins: plugins.iter().map(|loaded| loaded.live.clone()).collect(),
         proxy: Arc::new(proxy),
         metrics,
         settings: Arc::clone(settings),

@@ -23,6 +23,7 @@ fn levels(services: &Services) -> Vec<Levels> {
         rate_limit_remaining: limiter.remaining(now),
         rate_limit_exhausted_in: limiter.forecast(now).and_then(|forecast| forecast.exhausted_in),
         concurrency,
+        outbox: Vec::new(),
     };
     let of = |integration: &Arc<LiveIntegration>| {
         let bulkhead = &integration.bulkhead;
@@ -38,5 +39,20 @@ fn levels(services: &Services) -> Vec<Levels> {
         let whole = limits(integration.settings.name.to_string(), &integration.limiter, Some(concurrency));
         own.chain([whole]).collect::<Vec<_>>()
     };
-    generation.integrations.values().flat_map(of).collect()
+    generation.integrations.values().flat_map(of).chain(outbox(services)).collect()
+}
+
+/// What the outbox holds, also of integrations that are gone.
+fn outbox(services: &Services) -> Vec<Levels> {
+    let found = services.outbox.get().map(|queue| queue.levels()).unwrap_or_default();
+    found
+        .into_iter()
+        .map(|level| Levels {
+            service: level.integration,
+            rate_limit_remaining: None,
+            rate_limit_exhausted_in: None,
+            concurrency: None,
+            outbox: vec![(level.state.as_str(), level.entries)],
+        })
+        .collect()
 }

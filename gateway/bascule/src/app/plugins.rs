@@ -1,42 +1,57 @@
 //! Loading an integration's plugins and giving each operation its phases.
 
-use super::sources::{Content, Contents, Found};
+use super::{
+    exchanges,
+    sources::{Content, Contents, Found},
+    versions::{Predecessor, predecessor},
+};
 use crate::{
     config::{Diagnostic, Integration, PluginSettings, Problems},
     model::OperationName,
-    pipeline::{BoundPlugin, Phases},
+    pipeline::{BoundPlugin, LiveIntegration, LivePlugin, Phases},
     telemetry::Telemetry,
 };
 use bascule_plugin_host::{
-    Grants, HostConfig, HostError, Limits, LogLevel, Observer, Phase, Plugin, PluginHost, PluginSpec,
-    SecretBytes,
+    Exchange, Grants, HostConfig, HostError, Limits, LogLevel, Observer, Phase, PluginHost, PluginId,
+    PluginSpec, SecretBytes,
 };
-use std::{num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    num::NonZeroUsize,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::sync::mpsc;
 
 /// A plugin with what its table says about it.
 pub(super) struct Loaded<'a> {
-    settings: &'a PluginSettings,
-    pub(super) plugin: Arc<Plugin>,
-    reads_bodies: bool,
+    pub(super) settings: &'a PluginSettings,
+    pub(super) live: LivePlugin,
 }
 
-/// A plugin host with an engine per worker, reporting to telemetry.
+/// A plugin host with an engine per worker, reporting to telemetry. `openings` gets the ids of plugins whose breakers
+/// open; what finds it full is not told.
 ///
 /// # Errors
 /// When the engine cannot be set up at all; without address space for the pool it falls back and says so.
-pub fn plugin_host(telemetry: &Telemetry, cache_dir: Option<PathBuf>) -> Result<Arc<PluginHost>, HostError> {
+pub fn plugin_host(
+    telemetry: &Telemetry,
+    cache_dir: Option<PathBuf>,
+    openings: mpsc::Sender<PluginId>,
+) -> Result<Arc<PluginHost>, HostError> {
     let engines = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     PluginHost::new(HostConfig {
         engines,
         cache_dir,
-        observer: Arc::new(Reporter { telemetry: telemetry.clone() }),
+        observer: Arc::new(Reporter { telemetry: telemetry.clone(), openings }),
         ..HostConfig::default()
     })
 }
 
-/// Passes what plugins do on to logs and metrics.
+/// Passes what plugins do on to logs, metrics and whoever looks after their versions.
 struct Reporter {
     telemetry: Telemetry,
+    openings: mpsc::Sender<PluginId>,
 }
 
 impl Observer for Reporter {
@@ -56,30 +71,49 @@ impl Observer for Reporter {
     fn call(&self, plugin: &str, phase: &str, elapsed: Duration, failure: Option<&'static str>) {
         self.telemetry.plugin_call(plugin, phase, elapsed, failure);
     }
+
+    fn out_of_service(&self, plugin: &str, id: PluginId) {
+        tracing::warn!(plugin, "the plugin keeps failing and is left alone for a while");
+        // A plugin that goes on failing is told again when its next probe fails.
+        let _ = self.openings.try_send(id);
+    }
 }
 
-/// Loads every plugin of an integration; each one that cannot be loaded is a problem at its `source`.
+/// Loads every plugin of an integration; each one that cannot be loaded is a problem at its `source`. What ran
+/// `before` goes on where its file and its table are the same.
 pub(super) fn load<'a>(
     host: &Arc<PluginHost>,
     contents: &Contents,
     integration: &'a Integration,
+    before: Option<&LiveIntegration>,
+    now: Instant,
     problems: &mut Problems,
 ) -> Vec<Loaded<'a>> {
     let mut loaded = Vec::new();
-    for settings in &integration.plugins {
-        match contents.of(settings).and_then(|content| load_one(host, content, settings)) {
-            Ok(plugin) => loaded.push(plugin),
+    for (index, settings) in integration.plugins.iter().enumerate() {
+        let before = before.and_then(|before| predecessor(before, &integration.plugins, index));
+        let content = contents.of(settings);
+        match content.and_then(|content| load_one(host, content, settings, before, now)) {
+            Ok(live) => loaded.push(Loaded { settings, live }),
             Err((message, help)) => problems.push(Diagnostic::at(&settings.origin, message, help)),
         }
     }
     loaded
 }
 
-fn load_one<'a>(
+fn load_one(
     host: &Arc<PluginHost>,
     content: Content,
-    settings: &'a PluginSettings,
-) -> Result<Loaded<'a>, Found> {
+    settings: &PluginSettings,
+    before: Option<Predecessor<'_>>,
+    now: Instant,
+) -> Result<LivePlugin, Found> {
+    let kept = before.as_ref().and_then(|before| before.kept(settings, &content.digest.hex()));
+    if let Some(kept) = kept {
+        return Ok(kept);
+    }
+    // Whether it is a plugin at all is for the host to say, and better than this could.
+    let embedded = Exchange::embedded(&content.octets);
     let grants = Grants::parse(settings.grants.iter().map(String::as_str))
         .map_err(|error| (error.to_string(), "mend `grants`".to_owned()))?;
     let mut phases = None;
@@ -125,7 +159,12 @@ fn load_one<'a>(
             "name the plugin's other phases in `phases`".to_owned(),
         ));
     }
-    Ok(Loaded { settings, plugin, reads_bodies })
+    exchanges::pass(&plugin, settings, embedded)?;
+    let bound = BoundPlugin { plugin, reads_bodies };
+    Ok(match before {
+        Some(before) => before.followed_by(settings, bound, now),
+        None => LivePlugin { bound, swapped: None, rolled_back_from: None },
+    })
 }
 
 /// An error and its causes in one line.
@@ -149,13 +188,13 @@ pub(super) fn describe(error: &(dyn std::error::Error + 'static)) -> String {
 pub(super) fn phases(loaded: &[Loaded<'_>], operation: &OperationName, problems: &mut Problems) -> Phases {
     let proxy = OperationName::proxy();
     let mut phases = Phases::default();
-    for Loaded { settings, plugin, reads_bodies } in loaded {
+    for Loaded { settings, live } in loaded {
         if !settings.operations.as_ref().is_none_or(|names| names.contains(operation)) {
             continue;
         }
         let everything = *operation != proxy || settings.operations.is_some();
-        let bound = BoundPlugin { plugin: Arc::clone(plugin), reads_bodies: *reads_bodies };
-        for phase in plugin.phases() {
+        let bound = &live.bound;
+        for phase in bound.plugin.phases() {
             if !everything && !matches!(phase, Phase::Signer | Phase::Classifier) {
                 continue;
             }
@@ -189,7 +228,7 @@ pub(super) fn phases(loaded: &[Loaded<'_>], operation: &OperationName, problems:
 }
 
 /// Whether a loaded generation's plugins are still what their sources give.
-pub(super) fn unchanged(contents: &Contents, integration: &Integration, plugins: &[Arc<Plugin>]) -> bool {
+pub(super) fn unchanged(contents: &Contents, integration: &Integration, plugins: &[LivePlugin]) -> bool {
     let now = integration.plugins.iter().map(|settings| Some(contents.of(settings).ok()?.digest.hex()));
-    now.eq(plugins.iter().map(|plugin| Some(plugin.digest().to_owned())))
+    now.eq(plugins.iter().map(|live| Some(live.file_digest().to_owned())))
 }

@@ -7,20 +7,24 @@ use super::{
     export::Exporter,
     levels,
     plugins::{describe, plugin_host},
+    rollback::OPENINGS_MAX,
     sources::PluginSources,
+    watch::watch,
 };
 use crate::{
     admin::{AdminPlane, Control, Reloaded},
     config::{ApiKeyPlace, Auth, Config, Diagnostic, Problems, Sources, TlsFiles, load},
     dataplane::DataPlane,
-    pipeline::{Generation, Services},
+    delivery,
+    pipeline::{Generation, Queue, Services},
     server::{Listener, ServerTls},
     telemetry::{LogFormat, OtlpTransport, Redactor, Telemetry, journal::JournalError},
     upstream::Tls,
 };
 use arc_swap::ArcSwap;
 use bascule_cache::{Coalescer, Store, StoreConfig};
-use bascule_resilience::{SystemRandom, TokioClock};
+use bascule_plugin_host::PluginId;
+use bascule_resilience::{Clock, SystemRandom, TokioClock};
 use std::{
     collections::{BTreeMap, HashMap},
     net::SocketAddr,
@@ -31,7 +35,11 @@ use std::{
     },
     time::Duration,
 };
-use tokio::{sync::watch, task::JoinHandle, time::MissedTickBehavior};
+use tokio::{
+    sync::{SetOnce, mpsc, watch as channel},
+    task::JoinHandle,
+    time::MissedTickBehavior,
+};
 
 /// Waiters per key of the cache (`semantics.md` §7).
 const COALESCED_MAX: usize = 1024;
@@ -81,6 +89,8 @@ pub struct Assembled {
     pub services: Arc<Services>,
     /// What outlives generations.
     pub parts: Parts,
+    /// Plugins whose breakers opened.
+    pub openings: mpsc::Receiver<PluginId>,
 }
 
 /// A running gateway.
@@ -92,9 +102,11 @@ pub struct Running {
     services: Arc<Services>,
     control: Arc<Reloader>,
     ready: Arc<AtomicBool>,
-    stop: watch::Sender<bool>,
+    stop: channel::Sender<bool>,
     planes: [JoinHandle<bool>; 2],
-    sweeper: JoinHandle<()>,
+    deliveries: JoinHandle<bool>,
+    /// What goes on beside the calls, until the end.
+    chores: [JoinHandle<()>; 3],
 }
 
 /// Loads the configuration and builds everything but the listeners.
@@ -102,13 +114,14 @@ pub struct Running {
 /// # Errors
 /// [`StartError`] with every problem that was found.
 pub fn assemble(options: &Options) -> Result<Assembled, StartError> {
+    let (opened, openings) = mpsc::channel(OPENINGS_MAX);
     let tls = Tls::new().map_err(|error| StartError::Internal(format!("no TLS: {error}")))?;
     let sources = PluginSources::new(&tls, options.plugin_cache.as_deref())
         .map_err(|error| StartError::Internal(format!("no folder for plugins: {error}")))?;
     let loaded = load(&options.sources).map_err(|problems| {
         // The plugins of sound integrations are looked at too, where there is anything to look with.
-        match plugin_host(&Telemetry::disabled(), options.plugin_cache.clone()) {
-            Ok(host) => with_plugin_problems(&host, &sources, problems),
+        match plugin_host(&Telemetry::disabled(), options.plugin_cache.clone(), opened.clone()) {
+            Ok(host) => with_plugin_problems(&host, &sources, TokioClock.now(), problems),
             Err(_) => problems,
         }
     })?;
@@ -116,7 +129,7 @@ pub fn assemble(options: &Options) -> Result<Assembled, StartError> {
     let telemetry = telemetry(options, &config, &tls)?;
     let unusable = |error: JournalError| journal_problem(&config, &error, Problems::new());
     telemetry.keep_journal(config.journal.as_ref()).map_err(unusable)?;
-    let host = plugin_host(&telemetry, options.plugin_cache.clone())
+    let host = plugin_host(&telemetry, options.plugin_cache.clone(), opened)
         .map_err(|error| StartError::Internal(format!("no plugin host: {}", describe(&error))))?;
     let empty = Generation {
         number: 0,
@@ -127,6 +140,7 @@ pub fn assemble(options: &Options) -> Result<Assembled, StartError> {
     let services = Services {
         cache: Store::new(StoreConfig { max_size: config.cache.max_size, max_entry: config.cache.max_entry }),
         flights: Coalescer::new(COALESCED_MAX),
+        outbox: SetOnce::new(),
         telemetry,
         clock: Arc::new(TokioClock),
         random: Arc::new(SystemRandom),
@@ -138,7 +152,7 @@ pub fn assemble(options: &Options) -> Result<Assembled, StartError> {
     services.generation.store(Arc::new(generation));
     let services = Arc::new(services);
     levels::observe(&services);
-    Ok(Assembled { services, parts })
+    Ok(Assembled { services, parts, openings })
 }
 
 fn telemetry(options: &Options, config: &Config, tls: &Tls) -> Result<Telemetry, StartError> {
@@ -165,6 +179,30 @@ pub(super) fn journal_problem(config: &Config, error: &JournalError, mut problem
     problems
 }
 
+/// Opens the outbox of the configuration, unless one is open: the first one stays to the end of the process. Blocks.
+pub(super) fn open_outbox(
+    services: &Services,
+    config: &Config,
+    mut problems: Problems,
+) -> Result<(), Problems> {
+    let Some(settings) = config.outbox.as_ref().filter(|_| services.outbox.get().is_none()) else {
+        return Ok(());
+    };
+    match Queue::open(&settings.path) {
+        Ok(queue) => {
+            // Reloads take turns, so nobody else sets it.
+            let _ = services.outbox.set(Arc::new(queue));
+            Ok(())
+        }
+        Err(error) => {
+            let help = "name a file on a local disk that this gateway alone may write to";
+            let file = config.root.join("bascule.toml");
+            problems.push(Diagnostic::new(file, "outbox.path", describe(&error), help));
+            Err(problems)
+        }
+    }
+}
+
 /// What must not leave in any text.
 pub(super) fn redactor(config: &Config) -> Redactor {
     let query_names: Vec<String> = config
@@ -185,10 +223,15 @@ impl Running {
     /// [`StartError`]; nothing listens then.
     pub async fn start(options: Options) -> Result<Self, StartError> {
         let assembling = options.clone();
-        let assembled = tokio::task::spawn_blocking(move || assemble(&assembling))
-            .await
-            .map_err(|_| StartError::Internal("the start broke off".into()))??;
-        let Assembled { services, parts } = assembled;
+        let assembled = tokio::task::spawn_blocking(move || {
+            let assembled = assemble(&assembling)?;
+            let config = Arc::clone(&assembled.services.generation.load().config);
+            open_outbox(&assembled.services, &config, Problems::new())?;
+            Ok::<_, StartError>(assembled)
+        })
+        .await
+        .map_err(|_| StartError::Internal("the start broke off".into()))??;
+        let Assembled { services, parts, openings } = assembled;
         let config = Arc::clone(&services.generation.load().config);
         let tls = match &config.server.tls {
             None => None,
@@ -198,7 +241,7 @@ impl Running {
         let data = Listener::bind(config.server.listen, tls).await.map_err(listen)?;
         let admin = Listener::bind(config.admin.listen, None).await.map_err(listen)?;
         let (data_address, admin_address) = (data.address(), admin.address());
-        let (stop, stopped) = watch::channel(false);
+        let (stop, stopped) = channel::channel(false);
         let ready = Arc::new(AtomicBool::new(true));
         let control = Arc::new(Reloader {
             sources: options.sources,
@@ -214,9 +257,14 @@ impl Running {
             admin: admin_address,
             planes: [
                 tokio::spawn(data.serve(data_plane, stopped.clone(), drain)),
-                tokio::spawn(admin.serve(admin_plane, stopped, drain)),
+                tokio::spawn(admin.serve(admin_plane, stopped.clone(), drain)),
             ],
-            sweeper: tokio::spawn(sweep(Arc::clone(&services))),
+            deliveries: tokio::spawn(delivery::run(Arc::clone(&services), stopped, drain)),
+            chores: [
+                tokio::spawn(sweep(Arc::clone(&services))),
+                tokio::spawn(watch(Arc::clone(&control))),
+                tokio::spawn(roll_back(Arc::clone(&control), openings)),
+            ],
             services,
             control,
             ready,
@@ -238,10 +286,10 @@ impl Running {
         self.ready.store(false, Ordering::Relaxed);
         let _ = self.stop.send(true);
         let mut drained = true;
-        for plane in self.planes {
-            drained &= plane.await.unwrap_or(false);
+        for work in self.planes.into_iter().chain([self.deliveries]) {
+            drained &= work.await.unwrap_or(false);
         }
-        self.sweeper.abort();
+        self.chores.iter().for_each(JoinHandle::abort);
         let _ = tokio::time::timeout(FLUSH_MAX, self.services.telemetry.shutdown()).await;
         drained
     }
@@ -259,6 +307,12 @@ fn load_tls(config: &Config, files: &TlsFiles) -> Result<ServerTls, Problems> {
         ));
         problems
     })
+}
+
+async fn roll_back(control: Arc<Reloader>, mut openings: mpsc::Receiver<PluginId>) {
+    while let Some(id) = openings.recv().await {
+        control.roll_back(id).await;
+    }
 }
 
 async fn sweep(services: Arc<Services>) {

@@ -8,7 +8,9 @@ use crate::{
     app::assemble,
     config::{BodyKind, SkipSet},
     model::{Code, Payload, Place, Problem},
-    pipeline::{self, Call, Ended, Input, InputBody, LiveIntegration, LiveOperation, Progress, Services},
+    pipeline::{
+        self, Call, Ended, Input, InputBody, LiveIntegration, LiveOperation, Origin, Progress, Services,
+    },
     telemetry::{LogFormat, Redactor, init_logs},
 };
 use bascule_resilience::Deadline;
@@ -128,6 +130,7 @@ fn prepare(args: &Args, services: &Arc<Services>, progress: &Arc<Progress>) -> R
         priority: None,
         progress: Arc::clone(progress),
         depth: 0,
+        origin: Origin::Caller(None),
         room: None,
     })
 }

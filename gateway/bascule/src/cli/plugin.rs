@@ -10,6 +10,7 @@ use super::{
     exit::{Exit, complain},
     inspect,
     options::runtime,
+    rehearse,
 };
 use anyhow::Context;
 
@@ -18,6 +19,10 @@ use anyhow::Context;
 pub(super) enum Plugin {
     /// Show what a plugin exports, imports and needs to be granted
     Inspect(inspect::Args),
+    /// Play recorded exchanges to a plugin in the sandbox and compare what it does
+    ///
+    /// Exits with 0 when everything is as recorded, 1 otherwise.
+    Test(rehearse::Args),
     /// Look up what every remote plugin of the configuration is now, and write it to bascule.lock
     Lock(lock::Args),
     /// Tell whether every remote plugin still is what was locked, and every file what is pinned and signed
@@ -33,6 +38,7 @@ pub(super) enum Plugin {
 pub(super) fn run(plugin: &Plugin) -> Exit {
     match plugin {
         Plugin::Inspect(args) => inspect::run(args),
+        Plugin::Test(args) => rehearse::run(args),
         Plugin::Lock(args) => done(block_on(lock::lock(args))),
         Plugin::Verify(args) => done(block_on(lock::verify(args))),
         Plugin::Pull(args) => done(block_on(remote::pull(args))),

@@ -1,11 +1,13 @@
-//! What concerns several files: fallback ladders and fan-outs, shared breakers, and callers' patterns.
+//! What concerns several files: fallback ladders and fan-outs, the outbox, shared breakers, and callers' patterns.
 //!
 //! A ladder may call an operation that has a ladder of its own, or is a fan-out, whose branches may have ladders. That
 //! must end: never in a circle, and at most [`DEPTH_MAX`] calls deep, because each level may cost a whole timeout.
 
 mod fan_outs;
+mod queues;
 
 pub(crate) use fan_outs::{branches, settle, sizes};
+pub(crate) use queues::queues;
 
 use super::{
     context::Places,
@@ -143,7 +145,7 @@ fn next(all: &All, node: &Node) -> Vec<Node> {
     };
     let rungs = operation.fallback.iter().filter_map(|rung| match rung {
         Rung::Operation { integration, operation, .. } => Some((integration.clone(), operation.clone())),
-        Rung::Cache | Rung::Default { .. } => None,
+        Rung::Cache | Rung::Queue | Rung::Default { .. } => None,
     });
     let branches = operation.fan_out.iter().flat_map(|branches| branches.iter());
     rungs.chain(branches.map(|branch| (branch.integration.clone(), branch.operation.clone()))).collect()

@@ -62,6 +62,7 @@ pub(crate) fn assemble(found: Found, sources: &Sources, problems: Problems) -> R
     findings.extend(check::branches(&known));
     findings.extend(check::sizes(&known, &all.places));
     findings.extend(check::settle(&mut known, &all.places));
+    findings.extend(check::queues(&gateway, &known, &all.places));
     findings.extend(check::callers(&gateway, &known, &found, &all.places));
     findings.into_iter().for_each(|finding| all.problems.push(finding));
     if !all.problems.iter().any(|found| found.severity == Severity::Error) {
@@ -95,6 +96,7 @@ pub(crate) fn assemble(found: Found, sources: &Sources, problems: Problems) -> R
         telemetry: gateway.telemetry,
         cache: gateway.cache,
         journal: gateway.journal,
+        outbox: gateway.outbox,
         breakers: gateway.breakers.declared,
         source_rules: rules,
         integrations,

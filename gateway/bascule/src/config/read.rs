@@ -15,6 +15,7 @@ mod integration;
 mod journal;
 mod limits;
 mod operation;
+mod outbox;
 mod params;
 mod plugins;
 mod policies;

@@ -12,8 +12,8 @@ mod template;
 
 pub use fan_out::Branch;
 pub use gateway::{
-    AdminSettings, AdminToken, ApiKey, CacheSettings, JournalSettings, RegistryLogin, RegistrySettings, Role,
-    ServerSettings, SkipSet, SourceRules, TelemetrySettings, TlsFiles,
+    AdminSettings, AdminToken, ApiKey, CacheSettings, JournalSettings, OutboxSettings, RegistryLogin,
+    RegistrySettings, Role, ServerSettings, SkipSet, SourceRules, TelemetrySettings, TlsFiles,
 };
 pub use integration::{
     ApiKeyPlace, Auth, BaseUrl, FallbackCauses, HeaderSetting, Integration, OAuth2, Origin, PluginLimits,
@@ -44,6 +44,8 @@ pub struct Config {
     pub cache: CacheSettings,
     /// Records of calls in files; none: they are not kept.
     pub journal: Option<JournalSettings>,
+    /// Where calls wait for their provider; none: they do not, and no ladder says so.
+    pub outbox: Option<OutboxSettings>,
     /// `[breakers.NAME]`: circuits that integrations and operations share.
     pub breakers: BTreeMap<BreakerName, BreakerConfig>,
     /// How plugins are taken from elsewhere.

@@ -58,13 +58,28 @@ fn find_in(sources: &Sources, usual: &[PathBuf], problems: &mut Problems) -> Fou
     let Some(file) = gateway_file(sources, usual, problems) else {
         return Found { root: PathBuf::from("."), ..Found::default() };
     };
-    let folder = match file.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    };
+    let folder = folder_of(&file);
     let gateway = read(&file, problems);
     let integrations = integrations(&folder, problems);
     Found { root: folder, gateway, integrations }
+}
+
+/// The files that a configuration consists of, without a look into them: for whoever waits for a change.
+pub fn config_files(sources: &Sources) -> Vec<PathBuf> {
+    let usual = [PathBuf::from(FILE), Path::new(SYSTEM).join(FILE)];
+    let mut nobody_asked = Problems::new();
+    let Some(file) = gateway_file(sources, &usual, &mut nobody_asked) else { return Vec::new() };
+    let mut files = integration_files(&folder_of(&file), &mut nobody_asked);
+    files.push(file);
+    files
+}
+
+/// The folder of relative paths.
+fn folder_of(file: &Path) -> PathBuf {
+    match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+        _ => PathBuf::from("."),
+    }
 }
 
 fn gateway_file(sources: &Sources, usual: &[PathBuf], problems: &mut Problems) -> Option<PathBuf> {
@@ -88,6 +103,11 @@ fn gateway_file(sources: &Sources, usual: &[PathBuf], problems: &mut Problems) -
 }
 
 fn integrations(root: &Path, problems: &mut Problems) -> Vec<(IntegrationName, SourceText)> {
+    let files = integration_files(root, problems);
+    files.iter().filter_map(|file| Some((name_of(file, problems)?, read(file, problems)?))).collect()
+}
+
+fn integration_files(root: &Path, problems: &mut Problems) -> Vec<PathBuf> {
     let folder = if root == Path::new(".") { PathBuf::from(INTEGRATIONS) } else { root.join(INTEGRATIONS) };
     let mut files: Vec<PathBuf> = match std::fs::read_dir(&folder) {
         Ok(entries) => entries.filter_map(Result::ok).map(|entry| entry.path()).collect(),
@@ -99,7 +119,7 @@ fn integrations(root: &Path, problems: &mut Problems) -> Vec<(IntegrationName, S
     };
     files.retain(|file| is_toml(file));
     files.sort();
-    files.iter().filter_map(|file| Some((name_of(file, problems)?, read(file, problems)?))).collect()
+    files
 }
 
 /// Other extensions and dot files (editors leave them) are no integrations.

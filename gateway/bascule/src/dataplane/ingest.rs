@@ -12,8 +12,8 @@ use crate::{
     config::{BodyKind, Operation, ParameterType, SkipSet, parse_duration},
     model::{BodyError, Code, Problem, TimeoutKind, is_hop_by_hop, named_by_connection, strip_hop_by_hop},
     pipeline::{
-        Call, Generation, Held, Input, InputBody, LiveIntegration, LiveOperation, Progress, ProxyRequest,
-        Services, hold,
+        Call, Generation, Held, Input, InputBody, LiveIntegration, LiveOperation, Origin, Progress,
+        ProxyRequest, Services, hold,
     },
 };
 use bascule_resilience::Deadline;
@@ -91,11 +91,15 @@ pub(super) async fn prepare(
             let rule = operation.policy.idempotency.as_ref();
             let keyed = rule.is_some_and(|rule| rule.generate || idempotency_key.is_some());
             let safe = is_idempotent(&parts.method) || keyed;
-            let body = take_body(body, &parts.headers, safe, &operation).await?;
+            let body = take_body(body, &parts.headers, safe, &operation, None).await?;
             let query = parts.uri.query().map(ToOwned::to_owned);
             (Input::Proxy(ProxyRequest { method: parts.method, path, query, body }), forwarded)
         }
-        (_, Some(declared)) => declared_input(declared, &operation, &parts, body, max_body).await?,
+        (_, Some(declared)) => {
+            let outbox = generation.config.outbox.as_ref().filter(|_| operation.policy.queues());
+            let limits = Limits { held: max_body, queued: outbox.map(|outbox| outbox.bounds.max_body) };
+            declared_input(declared, &operation, &parts, body, limits).await?
+        }
         (_, None) => return Err(Problem::new(Code::UnknownOperation, "there is no such operation").into()),
     };
     Ok(Call {
@@ -111,11 +115,12 @@ pub(super) async fn prepare(
         priority: caller.priority,
         progress: Arc::clone(progress),
         depth: 0,
+        origin: Origin::Caller(caller.name),
         room: None,
     })
 }
 
-fn check_size(headers: &HeaderMap) -> Result<(), Refused> {
+pub(super) fn check_size(headers: &HeaderMap) -> Result<(), Refused> {
     let octets: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if headers.len() > HEADERS_MAX || octets > HEADERS_BYTES_MAX {
         let detail = format!("at most {HEADERS_MAX} header lines and {HEADERS_BYTES_MAX} octets of them");
@@ -125,7 +130,7 @@ fn check_size(headers: &HeaderMap) -> Result<(), Refused> {
 }
 
 /// HTTP/1.1 wants exactly one `Host` (RFC 9112 §3.2); two of them are how requests are smuggled.
-fn check_host(parts: &Parts) -> Result<(), Refused> {
+pub(super) fn check_host(parts: &Parts) -> Result<(), Refused> {
     let hosts = parts.headers.get_all(HOST).iter().count();
     let named = hosts == 1 || (hosts == 0 && parts.uri.authority().is_some());
     if named || (hosts == 0 && parts.version < http::Version::HTTP_11) {
@@ -141,7 +146,9 @@ fn find(
     let (integration, operation) = match route {
         Route::Operation { integration, operation } => (integration, Some(operation)),
         Route::Proxy { integration, .. } => (integration, None),
-        Route::Live | Route::Ready => return Err(Problem::new(Code::NotFound, "not a call").into()),
+        Route::Live | Route::Ready | Route::Queued { .. } => {
+            return Err(Problem::new(Code::NotFound, "not a call").into());
+        }
     };
     let Some(found) = generation.integrations.get(integration.as_str()) else {
         let detail = format!("no integration is called `{}`", integration.escape_debug());
@@ -202,12 +209,21 @@ fn cap(services: &Services, headers: &HeaderMap) -> Result<Deadline, Refused> {
     }
 }
 
+/// How much of a body is held.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// Of one that has to be.
+    held: u64,
+    /// Of a raw one that may have to be queued.
+    queued: Option<u64>,
+}
+
 async fn declared_input(
     declared: &Operation,
     operation: &LiveOperation,
     parts: &Parts,
     body: CallerBody,
-    max_body: u64,
+    limits: Limits,
 ) -> Result<(Input, HeaderMap), Refused> {
     let raw = declared.body == BodyKind::Raw;
     let safe_method = matches!(declared.method, Method::GET | Method::HEAD | Method::OPTIONS);
@@ -241,14 +257,15 @@ async fn declared_input(
     let query = parts.uri.query().unwrap_or_default();
     let mut params = parameters::from_query(query, is_array)?;
     if raw {
-        let body = take_body(body, &parts.headers, operation.policy.retry_safe, operation).await?;
+        let safe = operation.policy.retry_safe;
+        let body = take_body(body, &parts.headers, safe, operation, limits.queued).await?;
         return Ok((Input::Declared { params, texts: true, body: Some(body) }, forwarded));
     }
     if parts.method != Method::POST {
         return Ok((Input::Declared { params, texts: true, body: None }, forwarded));
     }
     check_json(&parts.headers, &body)?;
-    let given = parameters::from_json(&hold_whole(body, &parts.headers, max_body).await?)?;
+    let given = parameters::from_json(&hold_whole(body, &parts.headers, limits.held).await?)?;
     let texts = given.is_empty();
     if !texts && !params.is_empty() {
         let detail = "give the parameters either in the body or in the query";
@@ -280,22 +297,21 @@ async fn hold_whole(body: CallerBody, headers: &HeaderMap, limit: u64) -> Result
     }
 }
 
-/// A raw or proxied body: held where it may have to be sent again or hashed, streamed otherwise.
+/// A raw or proxied body: held where it may have to be sent again, queued or hashed, streamed otherwise.
 async fn take_body(
     body: CallerBody,
     headers: &HeaderMap,
     safe: bool,
     operation: &LiveOperation,
+    queued: Option<u64>,
 ) -> Result<InputBody, Refused> {
     if body.is_end_stream() {
         return Ok(InputBody::empty());
     }
     let length = content_length(headers);
-    let limit = if operation.phases.signer.is_some() {
-        SIGN_BUFFER
-    } else if safe && length.is_some() {
-        REPLAY_BUFFER
-    } else {
+    let signed = operation.phases.signer.is_some().then_some(SIGN_BUFFER);
+    let replayed = (safe && length.is_some()).then_some(REPLAY_BUFFER);
+    let Some(limit) = signed.or(replayed.max(queued)) else {
         return Ok(InputBody::Stream { body: body.boxed(), length });
     };
     if length.is_some_and(|length| length > limit) {

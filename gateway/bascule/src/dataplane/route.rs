@@ -11,19 +11,23 @@ pub(super) enum Route {
     Ready,
     Operation { integration: String, operation: String },
     Proxy { integration: String, path: String },
+    Queued { id: String },
 }
 
 /// Finds the resource.
 ///
 /// # Errors
 /// `not-found` for other paths, `invalid-request` for paths that are badly encoded or lead outside,
-/// `method-not-allowed` for anything but GET and HEAD on the health resources.
+/// `method-not-allowed` for anything but GET and HEAD on resources that are only read.
 pub(super) fn find<B>(request: &Request<B>) -> Result<Route, Problem> {
     let path = request.uri().path();
     let mut segments = path.splitn(4, '/').skip(1);
     match (segments.next(), segments.next(), segments.next()) {
-        (Some("livez"), None, None) => health(request, Route::Live),
-        (Some("readyz"), None, None) => health(request, Route::Ready),
+        (Some("livez"), None, None) => read_only(request, Route::Live),
+        (Some("readyz"), None, None) => read_only(request, Route::Ready),
+        (Some("outbox"), Some(id), None) if !id.is_empty() => {
+            read_only(request, Route::Queued { id: id.into() })
+        }
         (Some("v1"), Some(integration), Some(operation))
             if !integration.is_empty() && !operation.is_empty() && !operation.contains('/') =>
         {
@@ -48,7 +52,7 @@ pub(super) fn find<B>(request: &Request<B>) -> Result<Route, Problem> {
     }
 }
 
-fn health<B>(request: &Request<B>, route: Route) -> Result<Route, Problem> {
+fn read_only<B>(request: &Request<B>, route: Route) -> Result<Route, Problem> {
     if matches!(*request.method(), Method::GET | Method::HEAD) {
         Ok(route)
     } else {
@@ -75,6 +79,7 @@ mod tests {
         assert_eq!(route("GET", "/livez"), Ok(Route::Live));
         let operation = Route::Operation { integration: "a".into(), operation: "b".into() };
         assert_eq!(route("POST", "/v1/a/b?x=1"), Ok(operation));
+        assert_eq!(route("GET", "/outbox/x"), Ok(Route::Queued { id: "x".into() }));
         let proxy = |path: &str| Ok(Route::Proxy { integration: "a".into(), path: path.into() });
         assert_eq!(route("GET", "/proxy/a"), proxy("/"));
         assert_eq!(route("GET", "/proxy/a/"), proxy("/"));
@@ -83,13 +88,26 @@ mod tests {
 
     #[test]
     fn other_paths_are_refused() {
-        for path in ["/", "/v1", "/v1/a", "/v1/a/", "/v1//b", "/v1/a/b/c", "/proxy", "/proxy/", "/livez/x"] {
+        for path in [
+            "/",
+            "/v1",
+            "/v1/a",
+            "/v1/a/",
+            "/v1//b",
+            "/v1/a/b/c",
+            "/proxy",
+            "/proxy/",
+            "/livez/x",
+            "/outbox",
+            "/outbox/",
+        ] {
             assert_eq!(route("GET", path), Err(Code::NotFound), "{path}");
         }
         for path in ["/proxy/a/../b", "/proxy/a/%2e%2e/b", "/proxy/a/%zz", "/proxy/a/%00"] {
             assert_eq!(route("GET", path), Err(Code::InvalidRequest), "{path}");
         }
         assert_eq!(route("POST", "/livez"), Err(Code::MethodNotAllowed));
+        assert_eq!(route("DELETE", "/outbox/x"), Err(Code::MethodNotAllowed));
         assert_eq!(route("TRACE", "/proxy/a/b"), Err(Code::MethodNotAllowed));
     }
 }

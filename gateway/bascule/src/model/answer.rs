@@ -58,6 +58,8 @@ pub enum Source {
     Operation(Arc<str>),
     /// A declared default.
     Default,
+    /// Nobody yet: the call is in the outbox.
+    Queued,
 }
 
 impl Source {
@@ -71,6 +73,7 @@ impl Source {
             Self::Plugin => "plugin",
             Self::Operation(_) => "operation",
             Self::Default => "default",
+            Self::Queued => "queued",
         }
     }
 }

@@ -68,6 +68,12 @@ codes! {
     UnsupportedMediaType = "unsupported-media-type", 415, "Unsupported media type";
     /// Too many or too long header lines.
     HeadersTooLarge = "headers-too-large", 431, "Request headers too large";
+    /// The key belongs to another call.
+    IdempotencyKeyReused = "idempotency-key-reused", 422, "Idempotency key reused";
+    /// A call with the key is under way.
+    IdempotencyKeyInUse = "idempotency-key-in-use", 409, "Idempotency key in use";
+    /// The resource is not in a state for that.
+    Conflict = "conflict", 409, "Not possible at present";
     /// A request budget is spent.
     RateLimited = "rate-limited", 429, "Rate limit reached";
     /// The concurrency limit and its queue are full.

@@ -40,6 +40,19 @@ pub struct Call {
     pub depth: u8,
     /// What the outermost fan-out that this call is inside of may hold; none: it is inside of none.
     pub room: Option<Arc<Room>>,
+    /// Who asks for it.
+    pub origin: Origin,
+}
+
+/// Who asks for a call: that decides what its ladder may do.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    /// A caller, by its name when it has one: on its behalf the call may be queued.
+    Caller(Option<Arc<str>>),
+    /// A fan-out, which wants data now: its branches are not queued.
+    FanOut,
+    /// The outbox, which has its own way with failures: no ladder.
+    Outbox,
 }
 
 /// What a call works on.
@@ -127,6 +140,7 @@ pub(super) struct Outer<'a> {
     /// Of the outer one.
     pub(super) depth: u8,
     pub(super) room: Option<&'a Arc<Room>>,
+    pub(super) origin: Origin,
 }
 
 impl Outer<'_> {
@@ -153,6 +167,7 @@ impl Outer<'_> {
             progress: Arc::clone(self.progress),
             depth: self.depth + 1,
             room: self.room.map(Arc::clone),
+            origin: self.origin,
         })
     }
 }
@@ -221,7 +236,14 @@ impl Call {
     pub(super) fn take_fetch(&mut self, store_as: Option<Key>) -> Fetch {
         let input = match &mut self.input {
             Input::Declared { params, body, .. } => {
-                Input::Declared { params: params.clone(), texts: false, body: body.take() }
+                let body = match body {
+                    // The ladder may need it, too.
+                    Some(InputBody::Held(octets)) if self.operation.policy.queues() => {
+                        Some(InputBody::Held(octets.clone()))
+                    }
+                    _ => body.take(),
+                };
+                Input::Declared { params: params.clone(), texts: false, body }
             }
             Input::Proxy(request) => Input::Proxy(ProxyRequest {
                 method: request.method.clone(),

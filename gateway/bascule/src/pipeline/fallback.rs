@@ -1,11 +1,11 @@
 //! The fallback ladder, and what becomes of a failure that no rung could answer.
 
 use super::{
-    Call, Ended, Failure,
+    Call, Ended, Failure, Origin,
     call::Outer,
     handle, lookup,
     phases::{self, response_head},
-    quota,
+    queue, quota,
     reply::from_entry,
 };
 use crate::{
@@ -28,7 +28,9 @@ pub(super) const DEPTH_MAX: u8 = 3;
 pub(super) async fn descend(mut call: Call, failure: Failure) -> Ended {
     call.operation.metrics.error(failure.error_type);
     let cause = failure.cause.filter(|cause| call.operation.policy.fallback_on.contains(*cause));
-    if let Some(cause) = cause {
+    if let Some(cause) = cause
+        && !matches!(call.origin, Origin::Outbox)
+    {
         let ladder = Arc::clone(&call.operation.policy.fallback);
         if !ladder.is_empty() {
             call.progress.switch(CallPhase::Fallback, call.services.now());
@@ -66,6 +68,7 @@ async fn try_rung(call: &mut Call, rung: &Rung, cause: Cause) -> Option<(&'stati
             let source = if entry.freshness(now) == Freshness::Fresh { Source::Cache } else { Source::Stale };
             Some(("cache", from_entry(&entry, now, source, Some(cause))))
         }
+        Rung::Queue => Some(("queued", queue::rung(call).await?)),
         Rung::Default { body, status } => {
             let mut headers = HeaderMap::new();
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -98,6 +101,7 @@ async fn try_rung(call: &mut Call, rung: &Rung, cause: Cause) -> Option<(&'stati
                 progress: &call.progress,
                 depth: call.depth,
                 room: call.room.as_ref(),
+                origin: call.origin.clone(),
             };
             let rung = outer.call((integration, operation), params, call.idempotency_key.clone())?;
             let name = Arc::clone(&rung.operation.full_name);

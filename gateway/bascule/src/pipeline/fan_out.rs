@@ -13,7 +13,7 @@ mod outcome;
 pub use body::Room;
 
 use super::{
-    Call, Ended, Failure, Generation, LiveOperation, Reply,
+    Call, Ended, Failure, Generation, LiveOperation, Origin, Reply,
     call::{Fetch, Input, Outer},
     fallback::{DEPTH_MAX, fill},
     handle,
@@ -151,6 +151,7 @@ fn calls(fetch: &Fetch, branches: &[Branch], room: &Arc<Room>) -> Result<Vec<Cal
             progress: &fetch.progress,
             depth: fetch.depth,
             room: Some(room),
+            origin: Origin::FanOut,
         };
         let key = fetch.idempotency_key.as_ref().and_then(|key| numbered(key, index));
         let call = outer.call((&branch.integration, &branch.operation), given(branch, params), key);

@@ -4,7 +4,7 @@
 //! Built by `app` from a configuration; a reload builds new ones and hands over the state of
 //! integrations that did not change.
 
-use super::{Failure, Landing, Phases, QuotaNumbers, Reply, SharedBreaker};
+use super::{Failure, Landing, Phases, Queue, QuotaNumbers, Reply, SharedBreaker};
 use crate::{
     config::{
         self, CacheRule, Config, ErrorMapping, FallbackCauses, HeaderSetting, Idempotency, RetrySettings,
@@ -28,6 +28,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use tokio::sync::SetOnce;
 
 /// What all calls share, whatever the configuration's generation.
 pub struct Services {
@@ -35,6 +36,9 @@ pub struct Services {
     pub cache: Arc<Store>,
     /// Fetches that several callers wait for.
     pub flights: Arc<Coalescer<Landing, Result<Reply, Box<Failure>>>>,
+    /// Calls that are kept for later. Set once, when a configuration at work first has an `[outbox]`; what makes no
+    /// deliveries (`bascule call`) never sets it.
+    pub outbox: SetOnce<Arc<Queue>>,
     /// Spans, metrics, logs.
     pub telemetry: Telemetry,
     /// The time.
@@ -99,7 +103,7 @@ pub struct LiveIntegration {
     /// The OAuth 2 token, when `auth.type = "oauth2"`.
     pub token: Option<Arc<TokenCell>>,
     /// Its plugins, in file order.
-    pub plugins: Vec<Arc<Plugin>>,
+    pub plugins: Vec<LivePlugin>,
     /// Declared operations.
     pub operations: HashMap<OperationName, Arc<LiveOperation>>,
     /// Calls through `/proxy`.
@@ -166,6 +170,41 @@ pub struct Policy {
     pub headers: Vec<HeaderSetting>,
     /// Caller's headers that are passed on.
     pub forward_headers: Vec<HeaderName>,
+}
+
+impl Policy {
+    /// Whether the ladder may keep calls for later.
+    pub fn queues(&self) -> bool {
+        self.fallback.iter().any(|rung| matches!(rung, Rung::Queue))
+    }
+}
+
+/// A plugin at work, and how it came to be the version that is.
+#[derive(Clone)]
+pub struct LivePlugin {
+    /// The plugin.
+    pub bound: BoundPlugin,
+    /// When it took another version's place; none: it is the first of this process.
+    pub swapped: Option<Swapped>,
+    /// Digest of the version that failed and whose place it was given back; that one stays out until its file or
+    /// its table changes.
+    pub rolled_back_from: Option<Arc<str>>,
+}
+
+/// A change of versions.
+#[derive(Clone)]
+pub struct Swapped {
+    /// When it went live.
+    pub at: Instant,
+    /// What ran before, for as long as it may come back; at most one version is kept.
+    pub previous: Option<Arc<Plugin>>,
+}
+
+impl LivePlugin {
+    /// Digest of the file that it stands for: its own, or that of the version that was rolled back.
+    pub fn file_digest(&self) -> &str {
+        self.rolled_back_from.as_deref().unwrap_or_else(|| self.bound.plugin.digest())
+    }
 }
 
 /// A loaded plugin with what the pipeline must know of its settings.

@@ -105,7 +105,7 @@ fn add(reports: &mut Vec<Report>, new: Report, configured: bool) {
 }
 
 /// `Retry-After`, or the millisecond forms that some providers send beside it; not clamped.
-pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let millis = ["retry-after-ms", "x-ms-retry-after-ms"].into_iter().find_map(|name| number(headers, name));
     if let Some(millis) = millis {
         return Some(when::span(millis / 1000.0));

@@ -39,10 +39,18 @@ pub mod metric {
     pub const CONCURRENCY_WAITING: &str = "concurrency_waiting";
     /// Answers by the rung of the fallback ladder that gave them.
     pub const FALLBACK: &str = "fallback_total";
+    /// Entries of the outbox.
+    pub const OUTBOX_ENTRIES: &str = "outbox_entries";
+    /// Tries to deliver a queued call, by what came of them.
+    pub const OUTBOX_DELIVERIES: &str = "outbox_deliveries_total";
+    /// Calls that the outbox did not take, by the reason.
+    pub const OUTBOX_REFUSALS: &str = "outbox_refusals_total";
     /// Seconds in a plugin's hook.
     pub const PLUGIN_DURATION: &str = "plugin_call_duration_seconds";
     /// Plugin calls that failed, by kind.
     pub const PLUGIN_FAILURES: &str = "plugin_failures_total";
+    /// Versions of plugins that were taken back.
+    pub const PLUGIN_ROLLBACKS: &str = "plugin_rollbacks_total";
     /// Time limits that passed, by kind.
     pub const TIMEOUTS: &str = "timeouts_total";
 }
@@ -67,6 +75,10 @@ pub mod label {
     pub const RESULT: &str = "result";
     /// Rung of the fallback ladder.
     pub const RUNG: &str = "rung";
+    /// Where an entry of the outbox stands.
+    pub const STATE: &str = "state";
+    /// Why something was refused.
+    pub const REASON: &str = "reason";
     /// The plugin.
     pub const PLUGIN: &str = "plugin";
     /// The plugin's hook.

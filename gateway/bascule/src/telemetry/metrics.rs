@@ -88,6 +88,10 @@ impl Metrics {
         self.plugins.call(plugin, hook, elapsed, failure);
     }
 
+    pub(super) fn plugin_rolled_back(&self, plugin: &str) {
+        self.plugins.rolled_back(plugin);
+    }
+
     /// Says where the gauges look that are read and not counted. Only the first call has an effect.
     pub(super) fn observe(&self, look: Look) {
         // A second source would belong to a second set of services, of which a process has one.

@@ -72,10 +72,10 @@ impl Breaker {
         }
     }
 
-    /// Counts the outcome of a call.
-    pub(crate) fn settle(&mut self, permit: Permit, success: bool, now: Instant) {
+    /// Counts the outcome of a call; says whether that opened it.
+    pub(crate) fn settle(&mut self, permit: Permit, success: bool, now: Instant) -> bool {
         if permit.generation != self.generation {
-            return;
+            return false;
         }
         match &mut self.state {
             State::Closed { streak, window } => {
@@ -92,6 +92,7 @@ impl Breaker {
             State::HalfOpen { .. } => self.open(now),
             State::Open { .. } => {}
         }
+        matches!(self.state, State::Open { .. })
     }
 
     /// Takes back the permit of a call without an outcome.

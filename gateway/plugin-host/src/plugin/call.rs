@@ -32,6 +32,7 @@ use crate::state::{CallContext, Shared, State, Stop};
 pub(super) struct Visit<'a> {
     store: Store<State>,
     limit: TimeLimit,
+    plugin: &'a Plugin,
     loaded: &'a Loaded,
     _slot: SemaphorePermit<'a>,
     _permits: (SemaphorePermit<'a>, SemaphorePermit<'a>),
@@ -60,7 +61,16 @@ impl Plugin {
         let hook = Hook::Phase(phase);
         let limit = TimeLimit::of(&self.shared, hook, Waiting::Yields);
         let store = store(&self.host, loaded.pre.engine(), &self.shared, hook, ctx.clone(), limit);
-        Ok(Visit { store, limit, loaded, _slot: slot, _permits: permits, _running: running, breaker })
+        Ok(Visit {
+            store,
+            limit,
+            plugin: self,
+            loaded,
+            _slot: slot,
+            _permits: permits,
+            _running: running,
+            breaker,
+        })
     }
 }
 
@@ -92,16 +102,24 @@ impl<'a> Visit<'a> {
         self.store.data_mut().report_dropped();
         match result {
             Ok(answer) => {
-                self.breaker.settle(true);
+                self.count(true);
                 Ok(answer)
             }
             Err(error) => {
                 let (error, to_blame) = diagnose::diagnose(&error, self.store.data(), self.limit);
                 if to_blame {
-                    self.breaker.settle(false);
+                    self.count(false);
                 }
                 Err(error)
             }
+        }
+    }
+
+    /// Counts the outcome, and tells the observer when that opened the breaker.
+    fn count(&mut self, success: bool) {
+        if self.breaker.settle(success) {
+            let plugin = self.plugin;
+            plugin.shared.observer.out_of_service(plugin.name(), plugin.id);
         }
     }
 
@@ -244,10 +262,10 @@ impl<'a> BreakerPass<'a> {
         }
     }
 
-    fn settle(&mut self, success: bool) {
-        if let Some(permit) = self.permit.take() {
-            self.breaker.lock().settle(permit, success, Instant::now());
-        }
+    /// Says whether the outcome opened the breaker.
+    fn settle(&mut self, success: bool) -> bool {
+        let Some(permit) = self.permit.take() else { return false };
+        self.breaker.lock().settle(permit, success, Instant::now())
     }
 }
 

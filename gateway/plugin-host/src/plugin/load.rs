@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use serde_json::Value;
+
 use tokio::sync::Semaphore;
 use wasmtime::component::InstancePre;
 
 use super::breaker::Breaker;
 use super::call::{TimeLimit, run_at_once, trial_store};
-use super::{Plugin, diagnose};
+use super::{Plugin, diagnose, instances};
 use crate::artifact::{Artifact, hex, trusted};
 use crate::bindings::exports::bascule::plugin as exports;
 use crate::bindings::exports::bascule::plugin::lifecycle::Description;
@@ -92,29 +93,44 @@ pub(super) struct PhaseIndices {
 
 /// See [`PluginHost::load`].
 pub(crate) fn load(host: &Arc<PluginHost>, spec: PluginSpec) -> Result<Arc<Plugin>, LoadError> {
+    load_with(host, spec, Config::Checked)
+}
+
+/// See [`PluginHost::load_unconfigured`].
+pub(crate) fn load_unconfigured(
+    host: &Arc<PluginHost>,
+    name: &str,
+    bytes: Vec<u8>,
+) -> Result<Arc<Plugin>, LoadError> {
+    load_with(host, PluginSpec { grants: Grants::all(), ..PluginSpec::new(name, bytes) }, Config::Unknown)
+}
+
+fn load_with(host: &Arc<PluginHost>, spec: PluginSpec, config: Config) -> Result<Arc<Plugin>, LoadError> {
     spec.limits.check()?;
     check_pin(&spec)?;
     let artifact = Artifact::read(&spec.bytes, spec.limits.artifact)?;
     let inspection = Inspection::of(&artifact)?;
     inspection.admit(&spec.grants)?;
-    let phases = chosen_phases(&inspection, spec.phases.as_deref())?;
+    let exported = inspection.phases();
+    let phases = chosen_phases(&exported, spec.phases.as_deref())?;
     let loaded = map_into_engines(host, &artifact)?;
     let digest = hex(&artifact.digest);
     let mut warnings = inspection.warnings;
     warnings.extend(reveal_warnings(&spec));
     let shared = Arc::new(shared(host, spec)?);
-    let description = trial(host, &loaded, &shared, Config::Checked)?;
-    let instances = Semaphore::new(shared.limits.instances.min(Semaphore::MAX_PERMITS));
+    let description = trial(host, &loaded, &shared, config)?;
     let breaker = Mutex::new(Breaker::new(shared.limits.breaker));
     Ok(Arc::new(Plugin {
         host: Arc::clone(host),
+        instances: Semaphore::new(instances(&shared)),
         shared,
+        id: host.next_id(),
         digest,
         description,
         warnings,
+        exported,
         phases,
-        loaded,
-        instances,
+        loaded: loaded.into(),
         breaker,
     }))
 }
@@ -142,16 +158,15 @@ fn check_pin(spec: &PluginSpec) -> Result<(), LoadError> {
     Err(LoadError::DigestMismatch { expected: hex(&pin), actual: hex(&actual) })
 }
 
-fn chosen_phases(inspection: &Inspection, wanted: Option<&[Phase]>) -> Result<Vec<Phase>, LoadError> {
-    let exported = inspection.phases();
-    let Some(wanted) = wanted else { return Ok(exported) };
+fn chosen_phases(exported: &[Phase], wanted: Option<&[Phase]>) -> Result<Vec<Phase>, LoadError> {
+    let Some(wanted) = wanted else { return Ok(exported.to_vec()) };
     if let Some(missing) = wanted.iter().find(|phase| !exported.contains(phase)) {
         let exported: Vec<&str> = exported.iter().map(|phase| phase.as_str()).collect();
         return Err(LoadError::PhaseMissing { phase: *missing, exported: exported.join(", ") });
     }
     match wanted {
         [] => Err(LoadError::NoPhase),
-        _ => Ok(exported.into_iter().filter(|phase| wanted.contains(phase)).collect()),
+        _ => Ok(exported.iter().copied().filter(|phase| wanted.contains(phase)).collect()),
     }
 }
 
@@ -163,7 +178,8 @@ fn reveal_warnings(spec: &PluginSpec) -> impl Iterator<Item = String> {
     })
 }
 
-fn shared(host: &PluginHost, spec: PluginSpec) -> Result<Shared, LoadError> {
+/// What instances share; the file, its pin and its phases play no part.
+pub(crate) fn shared(host: &PluginHost, spec: PluginSpec) -> Result<Shared, LoadError> {
     let config = match spec.config {
         Value::Null => Value::Object(serde_json::Map::new()),
         Value::Object(table) => Value::Object(table),

@@ -10,9 +10,11 @@ use crate::support::*;
 async fn five_traps_in_a_row_take_a_plugin_out_of_service() {
     let (plugin, recorder) = loaded(guest(CLASSIFIER, &classifier("", "unreachable")));
     for _ in 0..5 {
+        assert!(recorder.out_of_service.lock().is_empty());
         let error = plugin.classify(&context(), status(200), None).await.unwrap_err();
         assert!(matches!(error, PluginError::Trapped { .. }));
     }
+    assert_eq!(*recorder.out_of_service.lock(), [plugin.id()]);
     let error = plugin.classify(&context(), status(200), None).await.unwrap_err();
     let PluginError::Unavailable { retry_after } = error else { panic!("{error:?}") };
     assert!(retry_after <= Duration::from_secs(10) && retry_after > Duration::from_secs(8));

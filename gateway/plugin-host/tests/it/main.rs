@@ -19,6 +19,7 @@ mod limits;
 mod loading;
 mod logging;
 mod phases;
+mod rehearsal;
 mod side_requests;
 mod signing;
 mod state;

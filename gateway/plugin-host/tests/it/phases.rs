@@ -7,7 +7,7 @@ use bascule_plugin_host::{
 use crate::support::*;
 
 /// A request mapper and a response mapper in one plugin, answering with what lies at these addresses.
-fn mappers(image: &Image, mapping: u32, reply: u32) -> Vec<u8> {
+pub(crate) fn mappers(image: &Image, mapping: u32, reply: u32) -> Vec<u8> {
     let wat = format!(
         r#"(module
           (import "bascule:plugin/types@0.1.0" "[constructor]body"
@@ -37,7 +37,13 @@ fn mappers(image: &Image, mapping: u32, reply: u32) -> Vec<u8> {
 }
 
 /// `ok(send(request))` with that path, body case and carry.
-fn send(image: &mut Image, path: &str, headers: &[(&str, &[u8])], body: u32, carry: [u32; 2]) -> u32 {
+pub(crate) fn send(
+    image: &mut Image,
+    path: &str,
+    headers: &[(&str, &[u8])],
+    body: u32,
+    carry: [u32; 2],
+) -> u32 {
     let (method, path, query) = (image.text("POST"), image.text(path), image.text("a=1"));
     let headers = image.headers(headers);
     let words = [&[0, 0][..], &method, &[0, 0, 0], &path, &[1], &query, &headers, &[body, 0], &carry];
@@ -45,7 +51,7 @@ fn send(image: &mut Image, path: &str, headers: &[(&str, &[u8])], body: u32, car
 }
 
 /// `ok(reply)` with that status and a body.
-fn reply(image: &mut Image, status: u32) -> u32 {
+pub(crate) fn reply(image: &mut Image, status: u32) -> u32 {
     let headers = image.headers(&[("Content-Type", b"text/plain")]);
     image.words(&[0, status, headers[0], headers[1], 1, 0])
 }

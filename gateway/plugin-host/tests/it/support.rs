@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bascule_plugin_host::{
-    CallContext, HostConfig, LogLevel, Observer, Plugin, PluginHost, PluginSpec, RequestHead, ResponseHead,
-    Tokens,
+    CallContext, HostConfig, LogLevel, Observer, Plugin, PluginHost, PluginId, PluginSpec, RequestHead,
+    ResponseHead, Tokens,
 };
 use parking_lot::Mutex;
 use wit_component::StringEncoding;
@@ -112,6 +112,7 @@ pub(crate) struct Recorder {
     pub(crate) calls: Mutex<Vec<(String, Option<&'static str>)>>,
     /// Counts, observations and annotations, each as one line.
     pub(crate) measured: Mutex<Vec<String>>,
+    pub(crate) out_of_service: Mutex<Vec<PluginId>>,
 }
 
 impl Observer for Recorder {
@@ -133,6 +134,10 @@ impl Observer for Recorder {
 
     fn annotate(&self, _: &str, call: &CallContext, key: &str, value: &str) {
         self.measured.lock().push(format!("{} annotate {key} {value}", call.call_id));
+    }
+
+    fn out_of_service(&self, _: &str, id: PluginId) {
+        self.out_of_service.lock().push(id);
     }
 }
 

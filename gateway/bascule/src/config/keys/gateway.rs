@@ -1,7 +1,7 @@
 //! Keys of `bascule.toml`.
 
 use super::{
-    Key, Kind, SHARE, Table, key, later,
+    COUNT, Key, Kind, SHARE, Table, key, later,
     limits::{PRIORITIES, WINDOW},
     policies::BREAKER,
 };
@@ -17,6 +17,11 @@ pub(crate) static GATEWAY: Table = Table {
         key("telemetry", Kind::Table(&TELEMETRY), "Traces, metrics and logs."),
         key("cache", Kind::Table(&STORE), "The response store that all integrations share."),
         key("journal", Kind::Table(&JOURNAL), "A record of every call, in files. Absent: none."),
+        key(
+            "outbox",
+            Kind::Table(&OUTBOX),
+            "The queue for later, which ladders with `{ queue = true }` need. Absent: none.",
+        ),
         key(
             "plugins",
             Kind::Table(&SOURCE_RULES),
@@ -71,6 +76,13 @@ static SERVER: Table = Table {
             "How long calls in flight may take to finish on shutdown; then the process exits with 75.",
         )
         .or("\"30s\""),
+        key(
+            "watch",
+            Kind::Boolean,
+            "Whether changes of configuration files, plugin files and their exchanges are loaded by themselves, within \
+             some seconds, as `POST /config/reload` would.",
+        )
+        .or("false"),
         later("inbound", "limit callers in front of the gateway"),
     ],
 };
@@ -210,6 +222,38 @@ static JOURNAL: Table = Table {
             "Most files that are kept; the oldest is removed before a new one is begun.",
         )
         .or("8"),
+    ],
+};
+
+static OUTBOX: Table = Table {
+    name: "outbox",
+    title: "[outbox]",
+    about: "Calls that wait for their provider to come back, in one file. Every key may be left out.",
+    keys: &[
+        key(
+            "path",
+            Kind::Text,
+            "The file, on a local disk; made when it is missing, its folder is not. A relative path starts in the folder \
+             of `bascule.toml`. No two gateways share one. Changes take effect with the next start.",
+        )
+        .or("\"outbox.db\""),
+        key(
+            "max_entries",
+            COUNT,
+            "Most entries, finished ones included. A full outbox forgets what was done first; without any such, the \
+             rung is passed over.",
+        )
+        .or("10000"),
+        key("max_size", Kind::Size, "What all entries together may weigh.").or("\"256MiB\""),
+        key(
+            "max_body",
+            Kind::Size,
+            "What the parameters and the body of one call may weigh; for a larger call the rung is passed over.",
+        )
+        .or("\"1MiB\""),
+        key("retention", Kind::Duration, "How long finished entries can be asked about.").or("\"7d\""),
+        key("give_up_after", Kind::Duration, "How long a call is tried; then it is dead.").or("\"24h\""),
+        key("concurrency", Kind::Integer { min: 1, max: 1024 }, "Calls that are delivered at a time.").or("8"),
     ],
 };
 

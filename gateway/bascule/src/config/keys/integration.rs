@@ -145,6 +145,13 @@ static PLUGIN: Table = Table {
             "The operations it applies to. Absent: all of them, and its signer and classifier for `/proxy`; `proxy` names all its phases there.",
         ),
         key("limits", Kind::Table(&PLUGIN_LIMITS), "Its limits; what is absent is the host's default."),
+        key(
+            "exchanges",
+            Kind::List(&Kind::Text),
+            "Recorded exchanges that a version must pass before it goes live, beside those that its file brings along: \
+             files, and folders of `*.json`, beside `bascule.toml`.",
+        )
+        .or("[]"),
         key("reuse", Kind::Boolean, "Whether instances are used again; only `false` in this version.").or("false"),
     ],
 };

@@ -73,7 +73,7 @@ static MAPPED: Kind = Kind::Table(&ERROR_MAPPING);
 static RUNG: Table = Table {
     name: "rung",
     title: "fallback[]",
-    about: "A rung of a fallback ladder: either `operation` (and `params`) or `default` (and `status`).",
+    about: "A rung of a fallback ladder: `operation` (and `params`), `default` (and `status`), or `queue`.",
     keys: &[
         key(
             "operation",
@@ -88,7 +88,12 @@ static RUNG: Table = Table {
         ),
         key("default", Kind::Json, "The body of a fixed answer."),
         key("status", Kind::Integer { min: 200, max: 599 }, "The status of a fixed answer; 200 when absent."),
-        later("queue", "use another rung: `\"cache\"`, `{ operation = … }` or `{ default = … }`"),
+        key(
+            "queue",
+            Kind::Boolean,
+            "`true`: the call is kept in the outbox and delivered when the provider is back; the caller gets 202 and a \
+             URL to ask at. In the ladder of an operation that changes something and has `idempotency`; needs [outbox].",
+        ),
     ],
 };
 

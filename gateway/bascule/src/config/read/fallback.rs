@@ -106,22 +106,24 @@ fn rung(
     let item = item.as_kind(|kind| matches!(kind, Kind::Table(_)));
     let Some(table) = item.table() else { return };
     match (table.has("operation"), table.has("default"), table.has("queue")) {
-        (true, false, _) => {
+        (true, false, false) => {
             if let Some((rung, place)) = operation_rung(&table, owner, owner_operation) {
                 ladder.rungs.push(rung);
                 ladder.places.push(place);
             }
             table.finish_for("to a rung with `operation`");
         }
-        (false, true, _) => {
+        (false, true, false) => {
             ladder.rungs.extend(default_rung(&table));
             table.finish_for("to a rung with `default`");
         }
-        // A queue alone is refused by name.
-        (false, false, true) => table.finish_for("here"),
+        (false, false, true) => {
+            ladder.rungs.extend(queue_rung(&table, owner_operation));
+            table.finish_for("to a rung with `queue`");
+        }
         _ => item.problem(
-            "a rung has either `operation` or `default`",
-            "write \"cache\", { operation = \"integration.operation\" } or { default = { … } }",
+            "a rung has one of `operation`, `default` and `queue`",
+            "write \"cache\", { operation = \"integration.operation\" }, { queue = true } or { default = { … } }",
         ),
     }
 }
@@ -168,6 +170,23 @@ fn default_rung(table: &Reader<'_, '_>) -> Option<Rung> {
     let body = table.field("default").and_then(|field| field.json());
     let status = table.field("status").and_then(|field| field.small()).unwrap_or(200);
     Some(Rung::Default { body: body?, status: StatusCode::from_u16(u16::try_from(status).ok()?).ok()? })
+}
+
+/// An integration's ladder is `/proxy`'s too, and what comes through there is not kept.
+fn queue_rung(table: &Reader<'_, '_>, owner_operation: Option<&OperationName>) -> Option<Rung> {
+    let field = table.field("queue")?;
+    if !field.boolean()? {
+        field.problem("a rung that does not queue does nothing", "write queue = true, or remove the rung");
+        return None;
+    }
+    if owner_operation.is_none() {
+        field.problem(
+            "calls are queued by operation, and this ladder is the whole integration's",
+            "move it: fallback = [{ queue = true }] below [operations.NAME]",
+        );
+        return None;
+    }
+    Some(Rung::Queue)
 }
 
 /// Reads `fallback_on`.

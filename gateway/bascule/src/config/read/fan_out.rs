@@ -7,7 +7,7 @@
 use super::{
     cache::{OperationCache, Surroundings, operation_cache},
     fallback::{Link, RungPlace, fallback_on, target},
-    operation::{Base, check_ladder, check_placeholders, placeholders, rungs},
+    operation::{Base, check_ladder, check_placeholders, placeholders, refuse_queue, rungs},
     params::{compile, params},
 };
 use crate::{
@@ -42,6 +42,8 @@ pub(super) fn fan_out(
     let rungs = rungs(&table, name, base, places);
     let cache = cache(&table, base, &rungs);
     check_ladder(&table, &rungs, cache.rule.is_some(), &names);
+    let remove = "remove the rung { queue = true }";
+    refuse_queue(&table, &rungs, "a fan-out is not queued: its branches are calls of their own", remove);
     let whole = table.field("timeout").and_then(|field| field.duration());
     let fallback_on = table.field("fallback_on").map_or(base.fallback_on, |field| fallback_on(&field));
     table.finish_for("to a fan-out: its branches have their own");

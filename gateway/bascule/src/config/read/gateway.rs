@@ -8,8 +8,8 @@ use crate::{
     config::{
         reader::{Field, Reader},
         settings::{
-            AdminSettings, AdminToken, ApiKey, CacheSettings, JournalSettings, Role, ServerSettings, SkipSet,
-            SourceRules, TelemetrySettings, TlsFiles,
+            AdminSettings, AdminToken, ApiKey, CacheSettings, JournalSettings, OutboxSettings, Role,
+            ServerSettings, SkipSet, SourceRules, TelemetrySettings, TlsFiles,
         },
     },
     model::Secret,
@@ -35,6 +35,10 @@ pub(crate) struct Gateway {
     pub(crate) cache: CacheSettings,
     /// `[journal]`.
     pub(crate) journal: Option<JournalSettings>,
+    /// `[outbox]`.
+    pub(crate) outbox: Option<OutboxSettings>,
+    /// Whether there is an `[outbox]`, also one with problems.
+    pub(crate) has_outbox: bool,
     /// `[breakers]`.
     pub(crate) breakers: SharedBreakers,
     /// `[plugins]` and `[registries]`; without the lock file's path.
@@ -53,6 +57,7 @@ impl Default for Gateway {
                 max_body: 10 * MIB,
                 server_timing: false,
                 drain_timeout: Duration::from_secs(30),
+                watch: false,
             },
             admin: AdminSettings { listen: loopback(8081), tokens: Vec::new() },
             telemetry: TelemetrySettings {
@@ -64,6 +69,8 @@ impl Default for Gateway {
             },
             cache: CacheSettings { max_size: 64 * MIB, max_entry: MIB },
             journal: None,
+            outbox: None,
+            has_outbox: false,
             breakers: SharedBreakers::default(),
             source_rules: SourceRules::default(),
         }
@@ -90,6 +97,9 @@ pub(crate) fn gateway(top: Reader<'_, '_>) -> Gateway {
         store(&mut gateway.cache, table);
     }
     gateway.journal = top.field("journal").and_then(|field| field.table()).and_then(super::journal::journal);
+    let outbox = top.field("outbox");
+    gateway.has_outbox = outbox.is_some();
+    gateway.outbox = outbox.and_then(|field| field.table()).and_then(super::outbox::outbox);
     if let Some(field) = top.field("breakers") {
         gateway.breakers.declared = shared_breakers(&field);
     }
@@ -120,6 +130,7 @@ fn server(server: &mut ServerSettings, table: Reader<'_, '_>) {
     set(&mut server.max_body, table.field("max_body").and_then(|field| field.size()));
     set(&mut server.server_timing, table.field("server_timing").and_then(|field| field.boolean()));
     set(&mut server.drain_timeout, table.field("drain_timeout").and_then(|field| field.duration()));
+    set(&mut server.watch, table.field("watch").and_then(|field| field.boolean()));
     let open = server.api_keys.is_empty();
     let local = server.listen.ip().is_loopback();
     if open && !local && !server.allow_anonymous {

@@ -89,6 +89,17 @@ pub(crate) fn operation(
     };
     let cache = operation_cache(table.field("cache"), around);
     check_ladder(&table, &rungs, cache.rule.is_some(), &names);
+    if matches!(method, Method::GET | Method::HEAD | Method::OPTIONS) {
+        let message = format!("{method} changes nothing that could be done later, so it is not queued");
+        refuse_queue(&table, &rungs, &message, "remove the rung { queue = true }");
+    } else if idempotency.is_none() {
+        refuse_queue(
+            &table,
+            &rungs,
+            "a queued call may be sent more than once, so it needs an idempotency key",
+            "declare idempotency = { header = \"Idempotency-Key\" }, or remove the rung { queue = true }",
+        );
+    }
     let breaker =
         table.field("circuit_breaker").map(|field| breaker(&field, &base.breaker, base.shared_breakers));
     let (breaker, shared_breaker) =
@@ -273,6 +284,13 @@ pub(super) fn check_ladder(table: &Reader<'_, '_>, rungs: &[Rung], cached: bool,
     for rung in rungs {
         let Rung::Operation { params: Some(params), .. } = rung else { continue };
         check_placeholders(table, "fallback", params, names);
+    }
+}
+
+/// Notes a rung `{ queue = true }` where calls cannot be queued.
+pub(super) fn refuse_queue(table: &Reader<'_, '_>, rungs: &[Rung], message: &str, help: &str) {
+    if rungs.iter().any(|rung| matches!(rung, Rung::Queue)) {
+        table.problem("fallback", message, help);
     }
 }
 

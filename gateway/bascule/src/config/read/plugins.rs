@@ -18,7 +18,7 @@ use crate::{
 };
 use bascule_plugin_source::Reference;
 use serde_json::Value;
-use std::{collections::BTreeMap, num::NonZeroUsize};
+use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf};
 
 /// Capabilities that a plugin may be granted.
 const GRANTS: [&str; 2] = ["random", "body-read"];
@@ -71,6 +71,8 @@ fn plugin(table: Reader<'_, '_>, operations: &[String]) -> Option<PluginSettings
     let applies_to = applies_to
         .map(|items| items.iter().filter_map(|item| applies_to_operation(item, operations)).collect());
     let limits = table.field("limits").and_then(|field| field.table()).map(limits).unwrap_or_default();
+    let exchanges = table.field("exchanges").and_then(|field| field.items()).unwrap_or_default();
+    let exchanges = exchanges.iter().filter_map(exchange_path).collect();
     if table.field("reuse").and_then(|field| field.boolean()) == Some(true) {
         table.problem(
             "reuse",
@@ -90,6 +92,7 @@ fn plugin(table: Reader<'_, '_>, operations: &[String]) -> Option<PluginSettings
         phases,
         operations: applies_to,
         limits,
+        exchanges,
         origin: origin?,
     })
 }
@@ -116,6 +119,20 @@ fn source(field: &Field<'_, '_>) -> Option<PluginSource> {
         return None;
     }
     Some(PluginSource::File(file))
+}
+
+/// A file, or a folder whose files are read when the plugin is loaded.
+fn exchange_path(field: &Field<'_, '_>) -> Option<PathBuf> {
+    let text = field.text()?;
+    let path = field.ctx.root.join(text.value());
+    if !text.value().is_empty() && path.exists() {
+        return Some(path);
+    }
+    field.problem(
+        format!("there is no file or folder `{}`", text.written()),
+        "name a file of recorded exchanges or a folder of them; the path is relative to the folder of bascule.toml",
+    );
+    None
 }
 
 fn digest(field: &Field<'_, '_>) -> Option<[u8; 32]> {

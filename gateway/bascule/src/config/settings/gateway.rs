@@ -1,8 +1,9 @@
 //! Settings of the gateway itself: `bascule.toml`.
 
 use crate::model::Secret;
+use bascule_outbox::Bounds;
 use bascule_resilience::{Priority, RateWindow};
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 /// `[server]`: the data plane.
 #[derive(Clone, Debug)]
@@ -23,6 +24,8 @@ pub struct ServerSettings {
     pub server_timing: bool,
     /// How long calls in flight may take to finish on shutdown; default 30 s.
     pub drain_timeout: Duration,
+    /// Whether changed files are loaded by themselves.
+    pub watch: bool,
 }
 
 /// `server.tls`: PEM files.
@@ -124,6 +127,17 @@ pub struct JournalSettings {
     pub max_file: u64,
     /// Most files that are kept, 1 to 9999; default 8.
     pub max_files: u32,
+}
+
+/// `[outbox]`: its presence switches the outbox on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutboxSettings {
+    /// The file, a relative path resolved; default `outbox.db`.
+    pub path: PathBuf,
+    /// How much it holds, and for how long.
+    pub bounds: Bounds,
+    /// Calls that are delivered at a time, 1 to 1024; default 8.
+    pub concurrency: NonZeroU32,
 }
 
 /// `[plugins]` and `[registries]`: the rules by which plugins are taken from elsewhere.

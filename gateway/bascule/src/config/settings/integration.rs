@@ -215,6 +215,8 @@ pub enum Rung {
         /// Parameters (string values may hold placeholders for the call's own); none: the call's parameters as they are.
         params: Option<serde_json::Map<String, serde_json::Value>>,
     },
+    /// Kept in the outbox and delivered later.
+    Queue,
     /// A fixed answer.
     Default {
         /// Its body.
@@ -268,8 +270,29 @@ pub struct PluginSettings {
     pub operations: Option<Vec<OperationName>>,
     /// Its limits.
     pub limits: PluginLimits,
+    /// Recorded exchanges that a new version must pass: files, and folders of `*.json`.
+    pub exchanges: Vec<PathBuf>,
     /// Where `source` stands in the file.
     pub origin: Origin,
+}
+
+impl PluginSettings {
+    /// Whether the same code runs the same under both tables: all of it but where it stands, what it applies to,
+    /// and what is asked of a version before it goes live.
+    pub fn runs_like(&self, other: &Self) -> bool {
+        let Self { source, config, credentials, attributes, grants, phases, limits, .. } = self;
+        // What a publisher signed who is trusted no more must not come back.
+        let publishers =
+            |table: &Self| -> Vec<String> { table.signed_by.iter().map(|key| key.id().to_owned()).collect() };
+        *source == other.source
+            && publishers(self) == publishers(other)
+            && *config == other.config
+            && *credentials == other.credentials
+            && *attributes == other.attributes
+            && *grants == other.grants
+            && *phases == other.phases
+            && *limits == other.limits
+    }
 }
 
 /// Where a plugin's code comes from.

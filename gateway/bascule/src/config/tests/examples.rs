@@ -80,6 +80,7 @@ fn nothing_but_a_url_is_enough_and_has_the_documented_defaults() {
     assert_eq!(config.admin.listen.to_string(), "127.0.0.1:8081");
     assert_eq!(config.server.max_body, 10 << 20);
     assert_eq!(config.server.drain_timeout, Duration::from_secs(30));
+    assert!(!config.server.watch);
     assert_eq!(config.server.allow_skip, SkipSet { retry: true, circuit: true, cache: true });
     assert_eq!((config.cache.max_size, config.cache.max_entry), (64 << 20, 1 << 20));
     assert_eq!(config.telemetry.service_name, "bascule");

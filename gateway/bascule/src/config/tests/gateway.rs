@@ -1,7 +1,9 @@
 //! Rules of `bascule.toml`.
 
 use super::{assert_one, gateway_problems, load_texts};
-use crate::config::{JournalSettings, SkipSet, Sources, load};
+use crate::config::{JournalSettings, OutboxSettings, SkipSet, Sources, load};
+use bascule_outbox::Bounds;
+use std::{num::NonZeroU32, time::Duration};
 
 #[test]
 fn off_loopback_something_must_say_who_may_call() {
@@ -117,6 +119,29 @@ fn a_journal_has_a_folder_and_bounds() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let text = format!("[journal]\nfolder = \"{}\"\n", file.path().display());
     assert_one(&gateway_problems(&text), &["2: journal.folder", "is not a folder"]);
+}
+
+#[test]
+fn an_outbox_is_a_file_with_bounds() {
+    let config = |text: &str| load_texts(text, &[], &[]).unwrap().config.outbox;
+    assert_eq!(config(""), None);
+    let bounds = Bounds::default();
+    let concurrency = NonZeroU32::new(8).unwrap();
+    let expected = OutboxSettings { path: "nowhere/outbox.db".into(), bounds, concurrency };
+    assert_eq!(config("[outbox]\n"), Some(expected.clone()));
+    let text = "[outbox]\npath = \"/var/lib/calls.db\"\nmax_entries = 5\ngive_up_after = \"1h\"\n";
+    let bounds = Bounds { max_entries: 5, give_up_after: Duration::from_secs(3600), ..bounds };
+    assert_eq!(config(text), Some(OutboxSettings { path: "/var/lib/calls.db".into(), bounds, concurrency }));
+    let found = gateway_problems("[outbox]\npath = \"\"\nmax_entries = 0\nmax_body = \"1GiB\"\n");
+    let want = [
+        "2: outbox.path: `` is not a file",
+        "3: outbox.max_entries: must",
+        "4: outbox.max_body: one call may not weigh more than all together",
+    ];
+    assert_eq!(found.len(), want.len(), "{found:#?}");
+    for (found, want) in found.iter().zip(want) {
+        assert!(found.starts_with(want), "{found}");
+    }
 }
 
 #[test]

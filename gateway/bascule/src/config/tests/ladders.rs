@@ -16,12 +16,9 @@ fn a_bare_cache_is_a_ladder_of_one() {
 #[test]
 fn rungs_are_one_thing_each() {
     let rung = |rung: &str| problems(&format!("fallback = [{rung}]\n{BASE}"));
-    assert_one(
-        &rung("{ queue = true }"),
-        &["1: fallback[0].queue: `queue` is not in this version | use another rung"],
-    );
-    assert_one(&rung("{}"), &["fallback[0]: a rung has either `operation` or `default`"]);
-    assert_one(&rung("{ operation = \"o\", default = 1 }"), &["either `operation` or `default`"]);
+    assert_one(&rung("{}"), &["fallback[0]: a rung has one of `operation`, `default` and `queue`"]);
+    assert_one(&rung("{ operation = \"o\", default = 1 }"), &["one of `operation`, `default` and `queue`"]);
+    assert_one(&rung("{ queue = true, default = 1 }"), &["one of `operation`, `default` and `queue`"]);
     assert_one(&rung("{ default = 1, params = {} }"), &["`params` does not apply to a rung with `default`"]);
     assert_one(&rung("\"cahce\""), &["did you mean `cache`?"]);
     assert_one(&rung("3"), &["fallback[0]: expected a table, found an integer"]);
@@ -29,6 +26,35 @@ fn rungs_are_one_thing_each() {
     assert_one(&rung("{ default = 1 }, { default = 2 }"), &["fallback[1]: this rung is never reached"]);
     assert_one(&problems(&format!("fallback = {{ default = 1 }}\n{BASE}")), &["fallback = [ … ]"]);
     assert!(rung(&["\"cache\""; 9].join(", ")).iter().any(|one| one.contains("at most 8 rungs")));
+}
+
+#[test]
+fn calls_are_queued_by_operations_that_may_be_repeated() {
+    const RUNG: &str = "fallback = [{ queue = true }]\n";
+    let queueing = |lines: &str| {
+        let text = format!("{BASE}[operations.o]\npath = \"/\"\n{lines}");
+        load_texts("[outbox]\n", &[("x", &text)], &[])
+    };
+    let keyed = format!("method = \"POST\"\nidempotency = {{}}\n{RUNG}");
+    let loaded = queueing(&keyed).unwrap();
+    assert!(matches!(loaded.config.integrations["x"].operations["o"].fallback[..], [Rung::Queue]));
+    let refused = |lines: &str| listed(queueing(lines));
+    assert_one(&refused(RUNG), &["4: operations.o.fallback: GET changes nothing that could be done later"]);
+    assert_one(
+        &refused(&format!("method = \"POST\"\n{RUNG}")),
+        &["5: operations.o.fallback: a queued call may be sent more than once", "declare idempotency = {"],
+    );
+    assert_one(
+        &refused(&keyed.replace("true", "false")),
+        &["operations.o.fallback[0].queue: a rung that does not queue does nothing"],
+    );
+    let whole = format!("{RUNG}{BASE}[operations.o]\npath = \"/\"\n");
+    let found = listed(load_texts("[outbox]\n", &[("x", &whole)], &[]));
+    assert_one(&found, &["1: fallback[0].queue: calls are queued by operation", "below [operations.NAME]"]);
+    assert_one(
+        &operation_problems(&format!("path = \"/\"\n{keyed}")),
+        &["6: operations.o.fallback[0].queue: there is no outbox", "`[outbox]` and `path = \"outbox.db\"`"],
+    );
 }
 
 #[test]

@@ -21,6 +21,8 @@ pub struct OperationMetrics {
     cache: LazyCounters<&'static str>,
     fallback: LazyCounters<&'static str>,
     timeouts: LazyCounters<&'static str>,
+    outbox_deliveries: LazyCounters<&'static str>,
+    outbox_refusals: LazyCounters<&'static str>,
 }
 
 /// Instruments of one integration.
@@ -48,6 +50,8 @@ impl OperationMetrics {
             cache: LazyCounters::new(&instruments.cache, &labels, label::RESULT),
             fallback: LazyCounters::new(&instruments.fallback, &labels, label::RUNG),
             timeouts: LazyCounters::new(&instruments.timeouts, &labels, label::KIND),
+            outbox_deliveries: LazyCounters::new(&instruments.outbox_deliveries, &labels, label::RESULT),
+            outbox_refusals: LazyCounters::new(&instruments.outbox_refusals, &labels, label::REASON),
         }
     }
 
@@ -81,6 +85,16 @@ impl OperationMetrics {
     /// This rung of the fallback ladder answered.
     pub fn fallback(&self, rung: &'static str) {
         self.fallback.count(rung, || Cow::Borrowed(rung));
+    }
+
+    /// A queued call was tried: it is `done` or `dead`, or will be `retried`.
+    pub fn outbox_delivery(&self, result: &'static str) {
+        self.outbox_deliveries.count(result, || Cow::Borrowed(result));
+    }
+
+    /// A call was not queued: the outbox is `full` or `failing`, or the call `too-large`.
+    pub fn outbox_refusal(&self, reason: &'static str) {
+        self.outbox_refusals.count(reason, || Cow::Borrowed(reason));
     }
 
     /// This time limit passed.

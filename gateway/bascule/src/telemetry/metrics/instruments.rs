@@ -30,8 +30,11 @@ pub(super) struct Instruments {
     pub(super) cache: Counter<u64>,
     pub(super) rate_limit: Counter<u64>,
     pub(super) fallback: Counter<u64>,
+    pub(super) outbox_deliveries: Counter<u64>,
+    pub(super) outbox_refusals: Counter<u64>,
     pub(super) plugin_duration: Histogram<f64>,
     pub(super) plugin_failures: Counter<u64>,
+    pub(super) plugin_rollbacks: Counter<u64>,
     pub(super) timeouts: Counter<u64>,
 }
 
@@ -68,12 +71,24 @@ impl Instruments {
             cache: counter(metric::CACHE, "Cache lookups, by result."),
             rate_limit: counter(metric::RATE_LIMIT, "Decisions of the rate limiter."),
             fallback: counter(metric::FALLBACK, "Answers from the fallback ladder, by rung."),
+            outbox_deliveries: counter(
+                metric::OUTBOX_DELIVERIES,
+                "Tries to deliver a queued call, by what came of them.",
+            ),
+            outbox_refusals: counter(
+                metric::OUTBOX_REFUSALS,
+                "Calls that the outbox did not take, by the reason.",
+            ),
             plugin_duration: histogram(
                 metric::PLUGIN_DURATION,
                 "Duration of plugin calls in seconds.",
                 HOOK_BUCKETS,
             ),
             plugin_failures: counter(metric::PLUGIN_FAILURES, "Plugin calls that failed, by kind."),
+            plugin_rollbacks: counter(
+                metric::PLUGIN_ROLLBACKS,
+                "New versions of plugins that failed and gave way to the one before.",
+            ),
             timeouts: counter(metric::TIMEOUTS, "Time limits that passed, by kind."),
         }
     }

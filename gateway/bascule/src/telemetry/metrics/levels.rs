@@ -1,5 +1,5 @@
-//! What is looked at when metrics are read, instead of being counted as it happens: rate limits, their forecast, and
-//! the calls at a time.
+//! What is looked at when metrics are read, instead of being counted as it happens: rate limits, their forecast, the
+//! calls at a time, and what waits in the outbox.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -21,6 +21,8 @@ pub struct Levels {
     pub rate_limit_exhausted_in: Option<Duration>,
     /// Calls at a time; none for an operation, which has no limit of its own.
     pub concurrency: Option<Concurrency>,
+    /// Entries of the outbox by their state; none for an operation.
+    pub outbox: Vec<(&'static str, u64)>,
 }
 
 /// Calls at a time.
@@ -69,6 +71,23 @@ pub(super) fn register(meter: &Meter, source: &Source) {
     gauge(meter, source, metric::CONCURRENCY_WAITING, "Calls that wait for a place.", |levels| {
         levels.concurrency.map(|calls| calls.waiting as f64)
     });
+    let source = Arc::clone(source);
+    // The meter keeps the gauge.
+    let _ = meter
+        .u64_observable_gauge(metric::OUTBOX_ENTRIES)
+        .with_description("Entries of the outbox, by state.")
+        .with_callback(move |observer| {
+            for levels in source.get().map(|look| look()).unwrap_or_default() {
+                for (state, entries) in levels.outbox {
+                    let labels = [
+                        KeyValue::new(label::SERVICE, levels.service.clone()),
+                        KeyValue::new(label::STATE, state),
+                    ];
+                    observer.observe(entries, &labels);
+                }
+            }
+        })
+        .build();
 }
 
 fn gauge(

@@ -21,6 +21,7 @@ type Hooks = Vec<(String, Arc<BoundHistogram<f64>>)>;
 pub(super) struct PluginMetrics {
     duration: Histogram<f64>,
     failures: Counter<u64>,
+    rollbacks: Counter<u64>,
     /// By plugin.
     bound: RwLock<HashMap<String, Hooks>>,
 }
@@ -30,6 +31,7 @@ impl PluginMetrics {
         Self {
             duration: instruments.plugin_duration.clone(),
             failures: instruments.plugin_failures.clone(),
+            rollbacks: instruments.plugin_rollbacks.clone(),
             bound: RwLock::default(),
         }
     }
@@ -43,6 +45,10 @@ impl PluginMetrics {
             let [plugin, hook] = labels(plugin, hook);
             self.failures.add(1, &[plugin, hook, KeyValue::new(label::KIND, kind.to_owned())]);
         }
+    }
+
+    pub(super) fn rolled_back(&self, plugin: &str) {
+        self.rollbacks.add(1, &[KeyValue::new(label::PLUGIN, plugin.to_owned())]);
     }
 
     fn bound(&self, plugin: &str, hook: &str) -> Option<Arc<BoundHistogram<f64>>> {
