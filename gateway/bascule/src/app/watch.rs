@@ -64,9 +64,13 @@ pub(super) async fn watch(control: Arc<Reloader>) {
 /// The files of a configuration, and those of the plugins that it runs.
 fn files(sources: &Sources, config: &Config) -> Vec<PathBuf> {
     let mut files = config_files(sources);
+    files.push(config.source_rules.lock.clone());
     for plugin in config.integrations.values().flat_map(|integration| &integration.plugins) {
         if let PluginSource::File(file) = &plugin.source {
             files.push(file.clone());
+            if !plugin.signed_by.is_empty() {
+                files.push(file.with_added_extension("sig"));
+            }
         }
         for path in &plugin.exchanges {
             // A folder that is gone is noticed by the files that are gone with it.

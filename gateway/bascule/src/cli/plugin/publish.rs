@@ -5,7 +5,7 @@ use crate::{
     app::PluginSources,
     cli::{
         exit::{Exit, print},
-        inspect::{inspection, octets_of},
+        inspect::{inspection, octets},
     },
     telemetry::rfc3339,
     upstream::Tls,
@@ -46,10 +46,10 @@ pub(super) async fn push(args: &PushArgs) -> anyhow::Result<Exit> {
     let reference = Reference::parse(&args.reference)?;
     let Reference::Oci(to) = &reference else { bail!("`{reference}` is no registry's: write oci://…") };
     let key = args.sign.as_deref().map(signing_key).transpose()?;
-    let octets = octets_of(&args.file)?;
-    let inspection = inspection(&octets)?;
+    let content = octets(&args.file)?;
+    let inspection = inspection(&content)?;
     let what = Push {
-        content: octets.into_owned().into(),
+        content: content.into_owned().into(),
         created: rfc3339(SystemTime::now()),
         component: summary(&inspection),
         annotations: annotations(&inspection),

@@ -284,7 +284,11 @@ impl PluginSettings {
     /// and what is asked of a version before it goes live.
     pub fn runs_like(&self, other: &Self) -> bool {
         let Self { source, config, credentials, attributes, grants, phases, limits, .. } = self;
+        // What a publisher signed who is trusted no more must not come back.
+        let publishers =
+            |table: &Self| -> Vec<String> { table.signed_by.iter().map(|key| key.id().to_owned()).collect() };
         *source == other.source
+            && publishers(self) == publishers(other)
             && *config == other.config
             && *credentials == other.credentials
             && *attributes == other.attributes
