@@ -38,8 +38,8 @@ pub trait RequestMapper {
 /// `cache-policy`: once per call, where caching is on.
 pub trait CachePolicy {
     /// The part of the cache key that depends on the input, at most 4 KiB; `None` keeps the call out of the
-    /// cache. The gateway adds integration, operation, credential profile and plugin: a key can only be
-    /// made narrower. A failure is a warning in the log, and the call is not cached.
+    /// cache. It takes the place of the parameters; integration, operation, credential profile and plugin stay
+    /// in the key. A failure is a warning in the log, and the key is made of all parameters.
     fn key_material(input: &Body) -> Option<Vec<u8>>;
 }
 

@@ -59,7 +59,7 @@ async fn usage_errors_exit_with_2_and_help_with_0() {
     }
     let (code, stdout, _) = ran(&["--help"]).await;
     assert_eq!(code, Some(0));
-    for verb in ["serve", "check", "call", "demo", "plugin", "status", "schema"] {
+    for verb in ["serve", "check", "call", "demo", "plugin", "status", "cache", "schema"] {
         assert!(stdout.contains(verb), "{verb}: {stdout}");
     }
     let (code, stdout, _) = ran(&["--version"]).await;
@@ -302,6 +302,43 @@ async fn status_shows_a_table_and_exits_with_1_unless_all_are_healthy() {
     drop(served);
     let (code, _, stderr) = status(&["--token", "0ps-t0ken"]).await;
     assert!(code == Some(1) && stderr.contains("no answer"), "{stderr}");
+}
+
+#[tokio::test]
+async fn what_is_stored_is_shown_and_dropped_from_the_command_line() {
+    let provider = Provider::new(|request| reply(200, &[], request.number.to_string())).await;
+    let text = shop(&provider.url()).replace("[operations.make]", "cache = \"1h\"\n[operations.make]");
+    let folder = config_folder(BASE, &[("shop", &text)]);
+    let served = Served::start(folder.path(), &[], &[]).await;
+    let admin = format!("http://{}", served.admin);
+    let cache = async |more: &[&str]| {
+        let mut arguments = vec!["cache"];
+        arguments.extend(more);
+        arguments.extend(["--admin", &admin]);
+        ran(&arguments).await
+    };
+    let data = served.data();
+    let get = async || data.get("/v1/shop/get?id=7&n=1").await.text();
+    let (code, _, stderr) = cache(&["get", "shop", "get", "id=7", "n=1"]).await;
+    assert!(code == Some(1) && stderr.contains("nothing is stored"), "{stderr}");
+    assert_eq!(get().await, "1");
+    let (code, stdout, _) = cache(&["get", "shop", "get", "n=1", "id=7"]).await;
+    let found: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!((code, &found["status"], &found["length"]), (Some(0), &json!(200), &json!(1)));
+    let (code, stdout, _) = cache(&["stats"]).await;
+    let row = stdout.lines().find(|line| line.starts_with("shop")).unwrap();
+    assert_eq!((code, row.split_whitespace().nth(1)), (Some(0), Some("1")), "{stdout}");
+    assert_eq!(cache(&["purge", "shop", "get", "id=8", "n=1"]).await.0, Some(0));
+    assert_eq!(get().await, "1");
+    assert_eq!(
+        cache(&["purge", "shop", "get", "id=7", "n=1"]).await,
+        (Some(0), String::new(), String::new())
+    );
+    assert_eq!(get().await, "2");
+    assert_eq!(cache(&["purge", "shop"]).await.0, Some(0));
+    assert_eq!(get().await, "3");
+    let (code, _, stderr) = cache(&["purge", "nope"]).await;
+    assert!(code == Some(1) && stderr.contains("no integration"), "{stderr}");
 }
 
 #[tokio::test]

@@ -104,6 +104,8 @@ async fn any_fault_of_a_signer_is_signing_failed_and_nothing_is_sent() {
     }
     assert_eq!(provider.count(), 0);
     assert_eq!(circuit(&gateway).await, "closed");
+    let labels = [("plugin", "faulty"), ("hook", "signer"), ("kind", "fault")];
+    assert_eq!(gateway.metric("plugin_failures_total", &labels).await, 11.0);
 }
 
 #[tokio::test]
@@ -168,6 +170,8 @@ async fn a_response_mappers_fault_is_502_committed_and_never_tried_again() {
         }
     }
     assert_eq!(circuit(&gateway).await, "closed", "the provider did its part");
+    let labels = [("plugin", "faulty"), ("hook", "response-mapper"), ("kind", "fault")];
+    assert_eq!(gateway.metric("plugin_failures_total", &labels).await, 22.0);
 }
 
 #[tokio::test]

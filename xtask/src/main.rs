@@ -5,6 +5,7 @@
 
 mod bench;
 mod check;
+mod conformance;
 mod exchanges;
 mod guests;
 mod languages;
@@ -28,6 +29,7 @@ cargo xtask VERB
   servers         install the servers that tests start: PostgreSQL, Redis
   soak            ten thousand swaps of a plugin's version under load (minutes)
   bench [--quick] CPU per request beside bare hyper, nginx and Envoy
+  conformance     the public suite of HTTP caching against a gateway; its table goes to docs/http-cache.md
   bindings        generate the SDK's bindings from wit/ anew
   help            this text
 ";
@@ -68,6 +70,7 @@ fn work() -> Result<()> {
         "servers" => servers::install_missing(),
         "soak" => soak(),
         "bench" => bench::run(&rest),
+        "conformance" => conformance::run(),
         "bindings" => guests::regenerate_bindings(),
         "help" | "--help" | "-h" => {
             say(HELP);

@@ -1,5 +1,6 @@
 //! The admin plane: what operators see and do. It reads state and never sits on the call path.
 
+mod cache;
 mod health;
 mod outbox;
 mod respond;
@@ -73,19 +74,17 @@ impl AdminPlane {
                 tracing::info!(operator, integration = name, action = action.as_str(), "circuit set by hand");
                 Ok(respond::no_content())
             }
-            Route::Purge(name, operation) => {
+            Route::Cache => Ok(respond::json(&cache::stats(&self.services, &generation))),
+            Route::Stored(name, stored) => {
                 let integration = named(&generation, &name)?;
-                match &operation {
-                    None => drop(self.services.cache.purge_integration(&name)),
-                    Some(operation) if integration.operations.contains_key(operation.as_str()) => {
-                        self.services.cache.purge_operation(&name, operation);
-                    }
-                    Some(operation) => {
-                        let detail = format!("`{name}` has no operation `{}`", operation.escape_debug());
-                        return Err(Problem::new(Code::UnknownOperation, detail));
-                    }
-                }
-                tracing::info!(operator, integration = name, operation, "cache purged by hand");
+                cache::get(&self.services, &generation, integration, stored)
+                    .await
+                    .map(|found| respond::json(&found))
+            }
+            Route::Purge(name, what) => {
+                let integration = named(&generation, &name)?;
+                tracing::info!(operator, integration = name, ?what, "cache purged by hand");
+                cache::purge(&self.services, &generation, integration, what).await?;
                 Ok(respond::no_content())
             }
             Route::Outbox(listing) => Ok(respond::json(&outbox::list(&self.services, listing).await?)),

@@ -16,6 +16,7 @@ mod levels;
 mod plugins;
 mod rollback;
 mod running;
+mod side;
 mod sources;
 mod versions;
 mod watch;

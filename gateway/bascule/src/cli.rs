@@ -3,6 +3,8 @@
 //! Results go to standard output, logs and diagnostics to standard error. Every verb is a file below;
 //! this one only tells them apart.
 
+mod admin;
+mod cache;
 mod call;
 mod check;
 mod demo;
@@ -51,6 +53,9 @@ enum Verb {
     ///
     /// Exits with 0 when all of them are healthy.
     Status(status::Args),
+    /// Show and drop what a running gateway has stored
+    #[command(subcommand)]
+    Cache(cache::Cache),
     /// Tell what another configuration would have made of journalled calls
     ///
     /// Replays them in virtual time and reports when circuits would have opened, calls saved and lost, quota used,
@@ -71,6 +76,7 @@ pub fn main() -> ExitCode {
         Verb::Demo(args) => demo::run(&args, format),
         Verb::Plugin(plugin) => plugin::run(&plugin),
         Verb::Status(args) => status::run(args),
+        Verb::Cache(verb) => cache::run(&verb),
         Verb::Simulate(args) => simulate::run(&args),
         Verb::Schema => exit::print(&format!("{:#}\n", crate::config::json_schema())),
     });

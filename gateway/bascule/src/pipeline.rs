@@ -5,8 +5,8 @@
 //! are plain async functions in the order of `run` and `fetch`; none knows the one before it.
 //!
 //! ```text
-//! run:    validate → queued already? → cache lookup ─ hit ─────────────────────────→ answer
-//!                                           └ miss, one fetch per key
+//! run:    validate → queued already? → cache policy → cache lookup ─ hit ──────────────→ answer
+//!                                                       └ miss, one fetch per key
 //! fetch:  admit → map request → attempts (limit → sign → send → classify)×n → map response → store
 //! handle: … → fallback ladder → error mapping → answer or problem
 //! ```
@@ -27,6 +27,7 @@ mod fallback;
 mod fan_out;
 mod fetch;
 mod held;
+mod http_cache;
 mod live;
 mod lookup;
 mod mapping;
@@ -39,12 +40,17 @@ mod reply;
 mod request;
 mod respond;
 mod shared_breaker;
+mod side;
+mod stored;
+mod tags;
+mod tokens;
 mod validate;
 
 pub use call::{Call, Input, InputBody, Origin, ProxyRequest};
 pub use failure::Failure;
 pub use fan_out::Room;
 pub use held::{Held, hold};
+pub use http_cache::{Kept, Upstream};
 pub use live::{
     BoundPlugin, Generation, LiveIntegration, LiveOperation, LivePlugin, Policy, Services, Swapped,
 };
@@ -55,8 +61,15 @@ pub use quota::QuotaNumbers;
 pub(crate) use quota::retry_after;
 pub use reply::{Landing, Reply};
 pub use shared_breaker::SharedBreaker;
+pub use side::{DEFAULT_ENDPOINT, SideEndpoint, SideEndpoints};
+pub use stored::{Place, StoredAnswer};
+pub use tokens::{PluginTokens, TokenMaker};
 
-use crate::model::{Answer, CacheStatus, Cause, Problem};
+use crate::{
+    config::CachePolicy,
+    model::{Answer, CacheStatus, Cause, Problem},
+};
+use bascule_cache::Key;
 use fetch::fetch;
 use queue::{Entered, KeyInFlight};
 
@@ -75,25 +88,36 @@ pub struct Ended {
 
 /// Runs a call to its end. Dropping the future cancels the call's own work.
 pub async fn handle(mut call: Call) -> Ended {
-    let mut key = None;
-    match run(&mut call, &mut key).await {
+    let (mut held, mut found) = (None, None);
+    match run(&mut call, &mut held, &mut found).await {
         Ok(answer) => Ended { result: Ok(answer), failure: None, cause: None, rung: None },
-        Err(failure) => fallback::descend(call, *failure).await,
+        Err(failure) => fallback::descend(call, *failure, found).await,
     }
 }
 
-/// `key` holds the caller's idempotency key while the call is under way, its ladder included.
-async fn run(call: &mut Call, key: &mut Option<KeyInFlight>) -> Result<Answer, Box<Failure>> {
+/// `held` keeps the caller's idempotency key while the call is under way, its ladder included; `found` is set to the key
+/// of the call's answer in the cache, which the ladder looks for once more.
+async fn run(
+    call: &mut Call,
+    held: &mut Option<KeyInFlight>,
+    found: &mut Option<Key>,
+) -> Result<Answer, Box<Failure>> {
     validate::parameters(call)?;
     match queue::enter(call).await? {
-        Entered::Free(held) => *key = held,
+        Entered::Free(key) => *held = key,
         Entered::Queued(answer) => return Ok(*answer),
     }
     call.ensure_idempotency_key();
     if call.depth == 0 {
         call.progress.safe(call.is_safe());
     }
-    if let Some(key) = lookup::key(call) {
+    if let Some(CachePolicy::Http(rule)) = call.operation.policy.cache
+        && !call.skip.cache
+    {
+        return http_cache::through(call, rule).await;
+    }
+    *found = lookup::key(call).await;
+    if let Some(key) = *found {
         return lookup::through_cache(call, key).await;
     }
     let reply = fetch(call.take_fetch(None)).await?;

@@ -42,12 +42,12 @@ use tokio::{sync::oneshot, time::timeout};
 
 pub use completion::CompletionRecord;
 pub use logs::{LogFormat, LogHandle, init_logs};
-pub use metrics::{Concurrency, IntegrationMetrics, Levels, OperationMetrics};
+pub use metrics::{Concurrency, Held, IntegrationMetrics, Levels, OperationMetrics, PluginLabels};
 pub use opentelemetry::KeyValue;
 pub use otlp::OtlpTransport;
 pub use redact::Redactor;
 pub use timestamp::rfc3339;
-pub use trace::{AttemptSpan, CallSpan, PluginSpan, TraceContext};
+pub use trace::{AttemptSpan, CallSpan, HookSpan, PluginSpan, TraceContext};
 
 use crate::config::{JournalSettings, TelemetrySettings};
 use arc_swap::ArcSwapOption;
@@ -159,6 +159,21 @@ impl Telemetry {
     /// A plugin's new version failed, and the one before came back.
     pub fn plugin_rolled_back(&self, plugin: &str) {
         self.inner.metrics.plugin_rolled_back(plugin);
+    }
+
+    /// A plugin sent a side request to an endpoint; `result` is what became of it, from a fixed list.
+    pub fn side_request(&self, plugin: &str, integration: &str, endpoint: &str, result: &'static str) {
+        self.inner.metrics.side_request(plugin, integration, endpoint, result);
+    }
+
+    /// A plugin adds to a counter of its own.
+    pub fn plugin_count(&self, name: &str, value: u64, labels: &PluginLabels<'_>) {
+        self.inner.metrics.plugins_own().count(name, value, labels);
+    }
+
+    /// A plugin observes a value of its own.
+    pub fn plugin_observe(&self, name: &str, value: f64, labels: &PluginLabels<'_>) {
+        self.inner.metrics.plugins_own().observe(name, value, labels);
     }
 
     /// Queues a call's completion record, unless they are switched off.

@@ -2,7 +2,7 @@
 //!
 //! [`connect`] resolves a name once, checks every address against the egress rules and connects to a
 //! checked one; everything else here goes through it. [`Client`] keeps an integration's connections
-//! (HTTP/1.1, or HTTP/2 where TLS negotiates it), [`TokenCell`] its OAuth 2 token. Nothing here knows
+//! (HTTP/1.1, or HTTP/2 where TLS negotiates it), [`TokenCell`] a token of its. Nothing here knows
 //! retries, breakers or plugins: one call of [`Client::send`] is one exchange.
 
 mod body;
@@ -22,4 +22,5 @@ pub use egress::EgressPolicy;
 pub use error::{SendError, SendErrorKind};
 pub use exchange::{Exchange, Head};
 pub use tls::Tls;
+pub(crate) use token::{FETCH_LIMIT, fresh};
 pub use token::{TokenCell, TokenError};

@@ -165,6 +165,12 @@ impl Variant {
         }
     }
 
+    /// Whether it is for a request: who waited for it with another one cannot have it.
+    #[must_use]
+    pub fn selects(&self, request: &HeaderMap) -> bool {
+        self.selecting.matches(request)
+    }
+
     pub(crate) fn selecting(&self) -> &Selecting {
         &self.selecting
     }

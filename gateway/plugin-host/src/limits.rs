@@ -188,10 +188,12 @@ impl Limits {
         }
     }
 
+    /// Whether every limit lies between one and its cap. Loading asks again.
+    ///
     /// # Errors
     /// [`LoadError::ZeroLimit`] for the first limit that is zero, which would mean "nothing works", never
     /// "unlimited"; [`LoadError::LimitTooHigh`] for one above its cap.
-    pub(crate) fn check(&self) -> Result<(), LoadError> {
+    pub fn check(&self) -> Result<(), LoadError> {
         let nanos = |span: Option<Duration>| span.map_or(1, |span| span.as_nanos());
         let breaker = &self.breaker;
         let hour = Duration::from_secs(3600).as_nanos();

@@ -27,6 +27,7 @@ pub mod exports {
     pub mod bascule {
         pub mod plugin {
             /// Optional. Once per call, only if caching is on for the operation.
+            /// A failure leaves the key to the host, which then makes it of all parameters.
             #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
             pub mod cache_policy {
                 #[used]
@@ -96,7 +97,7 @@ pub mod exports {
                 }
                 pub trait Guest {
                     /// The part of the cache key that depends on the input, at most 4 KiB; `none` =
-                    /// do not cache. The host prepends integration, operation, credential profile,
+                    /// do not cache. It takes the place of the parameters. The host prepends integration, operation, credential profile,
                     /// plugin digest and configuration hash: a plugin cannot widen the key.
                     #[allow(async_fn_in_trait)]
                     fn key_material(

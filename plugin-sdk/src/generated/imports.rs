@@ -53,9 +53,8 @@ pub mod bascule {
                 }
             }
         }
-        /// Values shared by all phases. A draft until the plugin platform is complete;
-        /// from then on records are frozen for the whole 0.1 track: a new field means a
-        /// new track (0.2). What may still grow is the set of functions in interfaces a
+        /// Values shared by all phases. Records are frozen for the whole 0.1 track: a new
+        /// field means a new track (0.2). What may still grow is the set of functions in interfaces a
         /// plugin *imports* (see `context`).
         #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
         pub mod types {
@@ -1833,8 +1832,9 @@ pub mod bascule {
             }
         }
         /// Grant `http:ENDPOINT`, one for each endpoint; `http:default` is the integration's
-        /// own base URL, which is also what `endpoint: none` means. Calls go through the
-        /// host's pool, deadline, rate limit and breaker of that endpoint.
+        /// own base URL, which is also what `endpoint: none` means. Requests go through the
+        /// host's pool, egress rules, deadline and rate limit, and through a breaker that the
+        /// endpoint has for them alone: they cannot open the operations' circuit.
         #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
         pub mod http {
             #[used]

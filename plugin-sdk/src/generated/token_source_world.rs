@@ -28,7 +28,9 @@ pub mod exports {
         pub mod plugin {
             /// Optional. Obtains a bearer token when the host holds none that is valid.
             /// The host keeps it, runs one fetch at a time per profile and scope, renews
-            /// it early, and asks again once after a verdict `auth-expired`.
+            /// it early, and asks again once after a verdict `auth-expired`. The scopes are
+            /// the configuration's, the empty one if it names none; a signer is offered the
+            /// tokens of all of them. A fetch belongs to no call: `context` has no operation.
             #[allow(dead_code, async_fn_in_trait, unused_imports, clippy::all)]
             pub mod token_source {
                 #[used]

@@ -106,6 +106,11 @@ impl Provider {
         self.seen.lock().len()
     }
 
+    /// Forgets what it has received.
+    pub fn forget(&self) {
+        self.seen.lock().clear();
+    }
+
     /// What it has received.
     pub fn seen(&self) -> Vec<Request> {
         self.seen.lock().clone()

@@ -33,6 +33,12 @@ pub const CLASSIFY: &str = r#"(export "bascule:plugin/classifier@0.1.0#classify"
 /// Those of the error mapper's.
 pub const MAP_ERROR: &str = r#"(export "bascule:plugin/error-mapper@0.1.0#map-error")
   (param i32 i32 i32 i32 i32 i32 i32 i32 i32) (result i32)"#;
+/// Those of the cache policy's.
+pub const KEY_MATERIAL: &str = r#"(export "bascule:plugin/cache-policy@0.1.0#key-material")
+  (param i32) (result i32)"#;
+/// Those of the token source's.
+pub const FETCH_TOKEN: &str = r#"(export "bascule:plugin/token-source@0.1.0#fetch-token")
+  (param i32 i32) (result i32)"#;
 
 /// Writes a guest that exports one phase to `NAME.wasm` in the folder. `world` are the further items of
 /// its world, `module` the parts of its module.

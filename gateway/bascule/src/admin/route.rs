@@ -6,6 +6,7 @@ use crate::{
 };
 use bascule_outbox::State;
 use http::{Method, Uri};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 /// Entries of a page of the outbox.
@@ -44,17 +45,39 @@ pub(super) enum Route {
     Health(String),
     Metrics,
     Circuit(String, Action),
-    Purge(String, Option<String>),
+    /// What all integrations have stored.
+    Cache,
+    /// What is stored for a call.
+    Stored(String, Stored),
+    Purge(String, What),
     Reload,
     Outbox(Listing),
     RetryQueued(String),
     RemoveQueued(String),
 }
 
+/// A call whose answer may be stored.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Stored {
+    pub(super) operation: String,
+    pub(super) params: Map<String, Value>,
+}
+
+/// What is to be dropped.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum What {
+    All,
+    Operation(String),
+    Call(Stored),
+    Tag(String),
+}
+
 impl Route {
     pub(super) fn role(&self) -> Role {
         match self {
-            Self::Status | Self::Health(_) | Self::Metrics | Self::Outbox(_) => Role::Viewer,
+            Self::Status | Self::Health(_) | Self::Metrics | Self::Cache | Self::Outbox(_) => Role::Viewer,
+            // What is stored may be anything that a provider has told the gateway.
+            Self::Stored(..) => Role::Admin,
             Self::Circuit(..) | Self::Purge(..) | Self::Reload => Role::Admin,
             Self::RetryQueued(_) | Self::RemoveQueued(_) => Role::Admin,
         }
@@ -80,12 +103,15 @@ pub(super) fn find(method: &Method, uri: &Uri) -> Result<Route, Problem> {
             };
             (Route::Circuit((*name).into(), action), Method::POST)
         }
+        ["cache"] => (Route::Cache, Method::GET),
         ["integrations", name, "cache"] => {
-            let query = uri.query().unwrap_or_default();
-            let operation = url::form_urlencoded::parse(query.as_bytes())
-                .find(|(name, _)| name == "operation")
-                .map(|(_, operation)| operation.into_owned());
-            (Route::Purge((*name).into(), operation), Method::DELETE)
+            let what = what(uri.query().unwrap_or_default())?;
+            match what {
+                What::Call(stored) if matches!(*method, Method::GET | Method::HEAD) => {
+                    (Route::Stored((*name).into(), stored), Method::GET)
+                }
+                what => (Route::Purge((*name).into(), what), Method::DELETE),
+            }
         }
         _ => return Err(not_found()),
     };
@@ -119,6 +145,24 @@ fn listing(query: &str) -> Result<Listing, Problem> {
     Ok(listing)
 }
 
+/// `operation`, with `params` as a JSON object; or `tag`; or nothing.
+fn what(query: &str) -> Result<What, Problem> {
+    let find = |wanted: &str| {
+        let mut entries = url::form_urlencoded::parse(query.as_bytes());
+        entries.find(|(name, _)| name == wanted).map(|(_, value)| value.into_owned())
+    };
+    let params = find("params").map(|text| serde_json::from_str(&text)).transpose();
+    let bad = |detail: &str| Err(Problem::new(Code::InvalidRequest, detail));
+    match (find("operation"), params, find("tag")) {
+        (_, Err(_), _) => bad("`params` is a JSON object"),
+        (None, Ok(None), None) => Ok(What::All),
+        (None, Ok(None), Some(tag)) => Ok(What::Tag(tag)),
+        (Some(operation), Ok(None), None) => Ok(What::Operation(operation)),
+        (Some(operation), Ok(Some(params)), None) => Ok(What::Call(Stored { operation, params })),
+        _ => bad("give `operation`, `operation` with `params`, or `tag`"),
+    }
+}
+
 fn not_found() -> Problem {
     Problem::new(Code::NotFound, "the admin plane has no such resource")
 }
@@ -139,8 +183,6 @@ mod tests {
             route("POST", "/integrations/a/circuit/open"),
             Ok(Route::Circuit("a".into(), Action::Open))
         );
-        let purge = Route::Purge("a".into(), Some("b".into()));
-        assert_eq!(route("DELETE", "/integrations/a/cache?operation=b"), Ok(purge));
         let listing = Listing { state: Some(State::Dead), after: None, limit: 7 };
         assert_eq!(route("GET", "/outbox?state=dead&limit=7"), Ok(Route::Outbox(listing)));
         for query in ["state=lost", "limit=0", "limit=201", "after=x", "page=2"] {
@@ -148,6 +190,22 @@ mod tests {
         }
         assert_eq!(route("POST", "/outbox/x/retry"), Ok(Route::RetryQueued("x".into())));
         assert_eq!(route("GET", "/outbox/x"), Err(Code::MethodNotAllowed));
+        let purge = |what| Ok(Route::Purge("a".into(), what));
+        assert_eq!(route("DELETE", "/integrations/a/cache"), purge(What::All));
+        assert_eq!(route("DELETE", "/integrations/a/cache?operation=b"), purge(What::Operation("b".into())));
+        assert_eq!(route("DELETE", "/integrations/a/cache?tag=b"), purge(What::Tag("b".into())));
+        let call = || Stored { operation: "b".into(), params: Map::from_iter([("x".into(), 1.into())]) };
+        let path = "/integrations/a/cache?operation=b&params=%7B%22x%22:1%7D";
+        assert_eq!(route("DELETE", path), purge(What::Call(call())));
+        assert_eq!(route("GET", path), Ok(Route::Stored("a".into(), call())));
+        for bad in ["?params=%7B%7D", "?operation=b&tag=c", "?operation=b&params=1"] {
+            assert_eq!(
+                route("GET", &format!("/integrations/a/cache{bad}")),
+                Err(Code::InvalidRequest),
+                "{bad}"
+            );
+        }
+        assert_eq!(route("GET", "/integrations/a/cache?tag=b"), Err(Code::MethodNotAllowed));
         assert_eq!(route("GET", "/config/reload"), Err(Code::MethodNotAllowed));
         assert_eq!(route("GET", "/integrations/a"), Err(Code::NotFound));
         assert_eq!(route("POST", "/integrations/a/circuit/explode"), Err(Code::NotFound));

@@ -3,12 +3,12 @@
 use super::{
     breakers::{breakers, same_breakers},
     integration::{Materials, integration},
-    plugins::{load, phases, unchanged},
+    plugins::{check_auth, check_scopes, load, phases, unchanged},
     sources::PluginSources,
 };
 use crate::{
     config::{Config, Problems},
-    model::IntegrationName,
+    model::{IntegrationName, OperationName},
     pipeline::{Generation, Services},
     upstream::Tls,
 };
@@ -22,14 +22,23 @@ pub(super) fn with_plugin_problems(
     now: Instant,
     mut problems: Problems,
 ) -> Problems {
-    let sound = Arc::clone(problems.sound());
+    let sound = problems.sound().clone();
     let contents = sources.obtain(&sound.rules, &sound.integrations, &mut problems);
     for settings in &sound.integrations {
         let mut found = problems.about_the_same_files();
         let plugins = load(host, &contents, settings, None, now, &mut found);
-        for operation in settings.operations.keys() {
-            phases(&plugins, operation, &mut found);
-        }
+        check_auth(&plugins, settings, &mut found);
+        // Plugins work in a fan-out's branches, not in itself.
+        let declared = settings.operations.values().filter(|declared| declared.fan_out.is_none());
+        let names = declared.map(|declared| declared.name.clone()).chain([OperationName::proxy()]);
+        let bound: Vec<_> = names
+            .map(|name| {
+                let phases = phases(&plugins, &name, &mut found);
+                (name, phases)
+            })
+            .collect();
+        let bound = bound.iter().map(|(name, phases)| (name, phases));
+        check_scopes(&plugins, &settings.auth, bound, &mut found);
         problems.extend(found);
     }
     problems.sort();
@@ -80,7 +89,8 @@ pub fn build(
         }
         let old = old.map(|old| &**old);
         let plugins = load(&parts.host, &contents, settings, old, materials.now, &mut problems);
-        let live = integration(&materials, settings, &plugins, old, &mut problems);
+        check_auth(&plugins, settings, &mut problems);
+        let live = integration(&materials, settings, plugins, old, &mut problems);
         integrations.insert(name.clone(), Arc::new(live));
         changed.push(name.clone());
     }

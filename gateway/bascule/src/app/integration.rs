@@ -2,17 +2,21 @@
 
 use super::{
     breakers::Breakers,
-    plugins::{Loaded, phases},
+    plugins::{Loaded, check_scopes, phases},
+    side::{SideParts, side_endpoints},
 };
 use crate::{
     config::{self, Auth, BaseUrl, Problems},
     model::{BreakerName, OperationName},
-    pipeline::{LiveIntegration, LiveOperation, Phases, Policy, Services, mechanisms},
+    pipeline::{
+        LiveIntegration, LiveOperation, Phases, PluginTokens, Policy, Services, TokenMaker, mechanisms,
+    },
     telemetry::{IntegrationMetrics, Telemetry},
     upstream::{Client, ClientSettings, EgressPolicy, Tls, TokenCell},
 };
 use bascule_cache::Store;
-use bascule_resilience::{Breaker, BreakerConfig, HealthStats, Mode, RetryBudget, State};
+use bascule_plugin_host::Phase;
+use bascule_resilience::{Breaker, BreakerConfig, Clock, HealthStats, Mode, Random, RetryBudget, State};
 use std::{collections::HashMap, num::NonZeroU32, sync::Arc, time::Instant};
 
 /// What integrations are built with.
@@ -21,12 +25,22 @@ pub(super) struct Materials<'a> {
     pub(super) cache: &'a Arc<Store>,
     pub(super) tls: &'a Tls,
     pub(super) breakers: &'a Breakers,
+    pub(super) clock: &'a Arc<dyn Clock>,
+    pub(super) random: &'a Arc<dyn Random>,
     pub(super) now: Instant,
 }
 
 impl<'a> Materials<'a> {
     pub(super) fn of(services: &'a Services, tls: &'a Tls, breakers: &'a Breakers) -> Self {
-        Self { telemetry: &services.telemetry, cache: &services.cache, tls, breakers, now: services.now() }
+        Self {
+            telemetry: &services.telemetry,
+            cache: &services.cache,
+            tls,
+            breakers,
+            clock: &services.clock,
+            random: &services.random,
+            now: services.now(),
+        }
     }
 }
 
@@ -42,7 +56,7 @@ impl Materials<'_> {
 pub(super) fn integration(
     materials: &Materials<'_>,
     settings: &Arc<config::Integration>,
-    plugins: &[Loaded<'_>],
+    mut plugins: Vec<Loaded<'_>>,
     before: Option<&LiveIntegration>,
     problems: &mut Problems,
 ) -> LiveIntegration {
@@ -76,6 +90,43 @@ pub(super) fn integration(
         Some(before) if before.settings.concurrency == settings.concurrency => Arc::clone(&before.bulkhead),
         _ => mechanisms::bulkhead(&settings.concurrency),
     };
+    let (endpoint, endpoints) = match same {
+        Some(same) => (same.endpoint.clone(), same.endpoints.clone()),
+        None => {
+            let declared = settings.endpoints.iter();
+            let endpoints = declared.map(|(name, base)| (name.clone(), client.endpoint(base.clone())));
+            (settings.base_url.as_ref().map(|base| client.endpoint(base.clone())), endpoints.collect())
+        }
+    };
+    let side = match same {
+        Some(same) => same.side.clone(),
+        None => {
+            let parts = SideParts {
+                endpoint: endpoint.as_ref(),
+                endpoints: &endpoints,
+                client: &client,
+                limiter: &limiter,
+                metrics: &metrics,
+            };
+            side_endpoints(materials, settings, &plugins, &parts, before)
+        }
+    };
+    if let Auth::Plugin { scopes } = &settings.auth {
+        for one in plugins.iter_mut().filter(|one| one.has(Phase::TokenSource)) {
+            let bound = &mut one.live.bound;
+            if same.is_some() && bound.tokens.is_some() {
+                continue;
+            }
+            let maker = TokenMaker {
+                plugin: Arc::clone(&bound.plugin),
+                integration: settings.name.shared(),
+                side: side.clone(),
+                clock: Arc::clone(materials.clock),
+            };
+            bound.tokens = Some(PluginTokens::new(maker, scopes));
+        }
+    }
+    let plugins = &plugins;
     let operations: HashMap<OperationName, Arc<LiveOperation>> = settings
         .operations
         .values()
@@ -93,18 +144,12 @@ pub(super) fn integration(
         })
         .collect();
     let proxy = proxy_operation(materials, settings, plugins, (&breaker, &breaker_metrics), problems);
+    let bound = operations.values().map(|operation| (&operation.name, &operation.phases));
+    check_scopes(plugins, &settings.auth, bound.chain([(&proxy.name, &proxy.phases)]), problems);
     LiveIntegration {
-        endpoint: match same {
-            Some(same) => same.endpoint.clone(),
-            None => settings.base_url.as_ref().map(|base| client.endpoint(base.clone())),
-        },
-        endpoints: match same {
-            Some(same) => same.endpoints.clone(),
-            None => {
-                let declared = settings.endpoints.iter();
-                declared.map(|(name, base)| (name.clone(), client.endpoint(base.clone()))).collect()
-            }
-        },
+        endpoint,
+        endpoints,
+        side,
         token: same.map_or_else(|| token(settings, &client), |same| same.token.clone()),
         client,
         breaker,
@@ -130,7 +175,11 @@ pub(super) fn integration(
 }
 
 /// A breaker that tells metrics and the log about its transitions.
-fn new_breaker(name: &str, config: &BreakerConfig, metrics: &Arc<IntegrationMetrics>) -> Arc<Breaker> {
+pub(super) fn new_breaker(
+    name: &str,
+    config: &BreakerConfig,
+    metrics: &Arc<IntegrationMetrics>,
+) -> Arc<Breaker> {
     let metrics = Arc::clone(metrics);
     metrics.breaker_state(i64::from(config.mode == Mode::ForcedOpen));
     let name = name.to_owned();
@@ -244,7 +293,7 @@ fn proxy_operation(
             retry: settings.retry.clone(),
             retry_safe: false,
             safe_by_key: false,
-            cache: None,
+            cache: settings.proxy_cache,
             purges: Vec::new(),
             fallback: Arc::clone(&settings.fallback),
             fallback_on: settings.fallback_on,

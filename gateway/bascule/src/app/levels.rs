@@ -2,7 +2,7 @@
 
 use crate::{
     pipeline::{LiveIntegration, Services},
-    telemetry::{Concurrency, Levels},
+    telemetry::{Concurrency, Held, Levels},
 };
 use bascule_resilience::RateLimiter;
 use std::sync::{Arc, Weak};
@@ -18,11 +18,12 @@ pub(super) fn observe(services: &Arc<Services>) {
 fn levels(services: &Services) -> Vec<Levels> {
     let now = services.now();
     let generation = services.generation.load();
-    let limits = |service: String, limiter: &RateLimiter, concurrency| Levels {
+    let limits = |service: String, limiter: &RateLimiter, concurrency, cache| Levels {
         service,
         rate_limit_remaining: limiter.remaining(now),
         rate_limit_exhausted_in: limiter.forecast(now).and_then(|forecast| forecast.exhausted_in),
         concurrency,
+        cache,
         outbox: Vec::new(),
     };
     let of = |integration: &Arc<LiveIntegration>| {
@@ -34,9 +35,12 @@ fn levels(services: &Services) -> Vec<Levels> {
         };
         let own = integration.operations.values().filter_map(|operation| {
             let (limiter, _) = operation.limiter.as_ref()?;
-            Some(limits(operation.full_name.to_string(), limiter, None))
+            Some(limits(operation.full_name.to_string(), limiter, None, None))
         });
-        let whole = limits(integration.settings.name.to_string(), &integration.limiter, Some(concurrency));
+        let name = integration.settings.name.to_string();
+        let stored = services.cache.stats_of(&name);
+        let cache = Held { bytes: stored.bytes, entries: stored.entries, evictions: stored.evictions };
+        let whole = limits(name, &integration.limiter, Some(concurrency), Some(cache));
         own.chain([whole]).collect::<Vec<_>>()
     };
     generation.integrations.values().flat_map(of).chain(outbox(services)).collect()
@@ -52,6 +56,7 @@ fn outbox(services: &Services) -> Vec<Levels> {
             rate_limit_remaining: None,
             rate_limit_exhausted_in: None,
             concurrency: None,
+            cache: None,
             outbox: vec![(level.state.as_str(), level.entries)],
         })
         .collect()

@@ -6,13 +6,13 @@ use super::{
     versions::{Predecessor, predecessor},
 };
 use crate::{
-    config::{Diagnostic, Integration, PluginSettings, Problems},
+    config::{Auth, Diagnostic, Integration, PluginSettings, Problems},
     model::OperationName,
     pipeline::{BoundPlugin, LiveIntegration, LivePlugin, Phases},
-    telemetry::Telemetry,
+    telemetry::{HookSpan, PluginLabels, Telemetry},
 };
 use bascule_plugin_host::{
-    Exchange, Grants, HostConfig, HostError, Limits, LogLevel, Observer, Phase, PluginHost, PluginId,
+    CallContext, Exchange, HostConfig, HostError, LogLevel, Observer, Phase, PluginHost, PluginId,
     PluginSpec, SecretBytes,
 };
 use std::{
@@ -27,6 +27,18 @@ use tokio::sync::mpsc;
 pub(super) struct Loaded<'a> {
     pub(super) settings: &'a PluginSettings,
     pub(super) live: LivePlugin,
+}
+
+impl Loaded<'_> {
+    /// Whether it may send to that endpoint by itself.
+    pub(super) fn sends_to(&self, endpoint: &str) -> bool {
+        self.settings.grants.http.contains(endpoint)
+    }
+
+    /// Whether it takes part in that phase.
+    pub(super) fn has(&self, phase: Phase) -> bool {
+        self.live.bound.plugin.has(phase)
+    }
 }
 
 /// A plugin host with an engine per worker, reporting to telemetry. `openings` gets the ids of plugins whose breakers
@@ -77,6 +89,36 @@ impl Observer for Reporter {
         // A plugin that goes on failing is told again when its next probe fails.
         let _ = self.openings.try_send(id);
     }
+
+    fn count(&self, plugin: &str, call: &CallContext, name: &str, value: u64, labels: &[(String, String)]) {
+        let own = &self.redacted(labels);
+        self.telemetry.plugin_count(
+            name,
+            value,
+            &PluginLabels { plugin, integration: &call.integration, own },
+        );
+    }
+
+    fn observe(&self, plugin: &str, call: &CallContext, name: &str, value: f64, labels: &[(String, String)]) {
+        let own = &self.redacted(labels);
+        self.telemetry.plugin_observe(
+            name,
+            value,
+            &PluginLabels { plugin, integration: &call.integration, own },
+        );
+    }
+
+    fn annotate(&self, _plugin: &str, _call: &CallContext, key: &str, value: &str) {
+        HookSpan::annotate(key, &self.telemetry.redactor().text(value));
+    }
+}
+
+impl Reporter {
+    /// The plugin's own secrets are blanked out already; another's may have come to it with an answer.
+    fn redacted(&self, labels: &[(String, String)]) -> Vec<(String, String)> {
+        let redactor = self.telemetry.redactor();
+        labels.iter().map(|(name, value)| (name.clone(), redactor.text(value).into_owned())).collect()
+    }
 }
 
 /// Loads every plugin of an integration; each one that cannot be loaded is a problem at its `source`. What ran
@@ -92,8 +134,10 @@ pub(super) fn load<'a>(
     let mut loaded = Vec::new();
     for (index, settings) in integration.plugins.iter().enumerate() {
         let before = before.and_then(|before| predecessor(before, &integration.plugins, index));
-        let content = contents.of(settings);
-        match content.and_then(|content| load_one(host, content, settings, before, now)) {
+        match contents
+            .of(settings)
+            .and_then(|content| load_one(host, integration.name.as_str(), content, settings, before, now))
+        {
             Ok(live) => loaded.push(Loaded { settings, live }),
             Err((message, help)) => problems.push(Diagnostic::at(&settings.origin, message, help)),
         }
@@ -103,6 +147,7 @@ pub(super) fn load<'a>(
 
 fn load_one(
     host: &Arc<PluginHost>,
+    integration: &str,
     content: Content,
     settings: &PluginSettings,
     before: Option<Predecessor<'_>>,
@@ -114,8 +159,6 @@ fn load_one(
     }
     // Whether it is a plugin at all is for the host to say, and better than this could.
     let embedded = Exchange::embedded(&content.octets);
-    let grants = Grants::parse(settings.grants.iter().map(String::as_str))
-        .map_err(|error| (error.to_string(), "mend `grants`".to_owned()))?;
     let mut phases = None;
     if let Some(names) = &settings.phases {
         let parsed: Result<Vec<Phase>, _> =
@@ -125,16 +168,6 @@ fn load_one(
             (format!("`{name}` is no phase"), format!("`phases` takes {known}"))
         })?);
     }
-    let defaults = Limits::default();
-    let limits = Limits {
-        memory: settings.limits.memory.unwrap_or(defaults.memory),
-        cpu: settings.limits.cpu.or(defaults.cpu),
-        wall: settings.limits.wall.or(defaults.wall),
-        body: settings.limits.body.unwrap_or(defaults.body),
-        instances: settings.limits.instances.map_or(defaults.instances, NonZeroUsize::get),
-        ..defaults
-    };
-    let reads_bodies = grants.body_read;
     let credentials = settings.credentials.iter();
     let spec = PluginSpec {
         name: settings.source.name(),
@@ -144,23 +177,24 @@ fn load_one(
         credentials: credentials
             .map(|(name, secret)| (name.clone(), SecretBytes::new(secret.expose())))
             .collect(),
-        grants,
+        grants: settings.grants.clone(),
         attributes: settings.attributes.clone(),
         phases,
-        limits,
+        limits: settings.limits.clone(),
     };
     let plugin = host.load(spec).map_err(|error| {
         (describe(&error), "see `bascule plugin inspect FILE` for what it exports and imports".to_owned())
     })?;
-    if let Some(phase) = [Phase::CachePolicy, Phase::TokenSource].into_iter().find(|phase| plugin.has(*phase))
-    {
-        return Err((
-            format!("the phase `{phase}` is not in this version"),
-            "name the plugin's other phases in `phases`".to_owned(),
-        ));
-    }
     exchanges::pass(&plugin, settings, embedded)?;
-    let bound = BoundPlugin { plugin, reads_bodies };
+    for warning in plugin.warnings() {
+        tracing::warn!(integration, plugin = plugin.name(), "{warning}");
+    }
+    let bound = BoundPlugin {
+        plugin,
+        reads_bodies: settings.grants.body_read,
+        sends: !settings.grants.http.is_empty(),
+        tokens: None,
+    };
     Ok(match before {
         Some(before) => before.followed_by(settings, bound, now),
         None => LivePlugin { bound, swapped: None, rolled_back_from: None },
@@ -183,8 +217,8 @@ pub(super) fn describe(error: &(dyn std::error::Error + 'static)) -> String {
 /// mappers, which run in file order.
 ///
 /// Mappers speak of declared operations; a client behind `/proxy` speaks the provider's own language.
-/// So `/proxy` has signers and classifiers only, unless a plugin's table names `proxy` among its
-/// `operations`.
+/// So `/proxy` has signers, token sources and classifiers only, unless a plugin's table names `proxy` among
+/// its `operations`.
 pub(super) fn phases(loaded: &[Loaded<'_>], operation: &OperationName, problems: &mut Problems) -> Phases {
     let proxy = OperationName::proxy();
     let mut phases = Phases::default();
@@ -195,12 +229,12 @@ pub(super) fn phases(loaded: &[Loaded<'_>], operation: &OperationName, problems:
         let everything = *operation != proxy || settings.operations.is_some();
         let bound = &live.bound;
         for phase in bound.plugin.phases() {
-            if !everything && !matches!(phase, Phase::Signer | Phase::Classifier) {
+            if !everything && !matches!(phase, Phase::Signer | Phase::TokenSource | Phase::Classifier) {
                 continue;
             }
             let single = match phase {
-                // Refused when the plugin was loaded.
-                Phase::CachePolicy | Phase::TokenSource => continue,
+                Phase::CachePolicy => &mut phases.cache_policy,
+                Phase::TokenSource => &mut phases.token_source,
                 Phase::RequestMapper => &mut phases.request_mapper,
                 Phase::Signer => &mut phases.signer,
                 Phase::Classifier => &mut phases.classifier,
@@ -225,6 +259,50 @@ pub(super) fn phases(loaded: &[Loaded<'_>], operation: &OperationName, problems:
         }
     }
     phases
+}
+
+/// What does not fit `[auth]`: an integration that would go without credentials, or tokens that nobody uses.
+pub(super) fn check_auth(loaded: &[Loaded<'_>], integration: &Integration, problems: &mut Problems) {
+    let exports = |phase| loaded.iter().find(move |one| one.has(phase));
+    let is_plugin = matches!(integration.auth, Auth::Plugin { .. });
+    // One that could not be loaded has its own problem, and may be the one that is missed.
+    let all = loaded.len() == integration.plugins.len();
+    match (exports(Phase::TokenSource), exports(Phase::Signer), loaded.first()) {
+        (Some(source), ..) if !is_plugin => problems.push(Diagnostic::at(
+            &source.settings.origin,
+            "a `token-source` is only asked where the integration's [auth] is of type \"plugin\"",
+            "write type = \"plugin\" in [auth], or name the plugin's other phases in `phases`",
+        )),
+        (None, None, Some(first)) if is_plugin && all => problems.push(Diagnostic::at(
+            &first.settings.origin,
+            "[auth] is of type \"plugin\", and no plugin exports `signer` or `token-source`",
+            "use a plugin that does, or write type = \"none\" in [auth]",
+        )),
+        _ => {}
+    }
+}
+
+/// A bearer's header takes one token: where there are several, a signer has to say where they go.
+pub(super) fn check_scopes<'a>(
+    loaded: &[Loaded<'_>],
+    auth: &Auth,
+    operations: impl Iterator<Item = (&'a OperationName, &'a Phases)>,
+    problems: &mut Problems,
+) {
+    let Auth::Plugin { scopes } = auth else { return };
+    let unsigned = operations.filter(|(_, phases)| phases.token_source.is_some() && phases.signer.is_none());
+    let mut unsigned: Vec<String> = unsigned.map(|(name, _)| format!("`{name}`")).collect();
+    unsigned.sort();
+    if let Some(source) = loaded.iter().find(|one| one.has(Phase::TokenSource))
+        && scopes.len() > 1
+        && !unsigned.is_empty()
+    {
+        problems.push(Diagnostic::at(
+            &source.settings.origin,
+            format!("no signer says where the tokens of several scopes go in {}", unsigned.join(", ")),
+            "name one scope in `auth.scopes`, or add a plugin that exports `signer`",
+        ));
+    }
 }
 
 /// Whether a loaded generation's plugins are still what their sources give.

@@ -51,7 +51,7 @@ pub(super) fn roll_back(parts: &Parts, services: &Services, id: PluginId) {
         .collect();
     let materials = Materials::of(services, &parts.tls, &before.breakers);
     let mut problems = Problems::new();
-    let rebuilt = integration(&materials, &live.settings, &loaded, Some(live), &mut problems);
+    let rebuilt = integration(&materials, &live.settings, loaded, Some(live), &mut problems);
     let plugin = failed.bound.plugin.name();
     if !problems.is_empty() {
         // The versions export different phases, and what the new one left free another plugin has taken.
@@ -89,6 +89,8 @@ fn restored(failed: &LivePlugin, now: Instant) -> Option<LivePlugin> {
     let previous = swapped.previous.as_ref().filter(|previous| previous.out_of_service().is_none())?;
     let mut bound = failed.bound.clone();
     bound.plugin = Arc::clone(previous);
+    // The version that failed may have fetched them.
+    bound.tokens = None;
     Some(LivePlugin {
         bound,
         swapped: Some(Swapped { at: now, previous: None }),

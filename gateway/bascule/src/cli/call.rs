@@ -124,6 +124,7 @@ fn prepare(args: &Args, services: &Arc<Services>, progress: &Arc<Progress>) -> R
         operation,
         input: Input::Declared { params, texts, body },
         forwarded: HeaderMap::new(),
+        asked: HeaderMap::new(),
         idempotency_key: None,
         cap: Deadline::none(),
         skip: SkipSet::default(),

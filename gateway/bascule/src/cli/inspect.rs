@@ -37,22 +37,23 @@ fn inspect(args: &Args) -> anyhow::Result<Inspection> {
         let wanted = Wanted::new(Reference::parse(&args.file)?);
         return inspection(&block_on(fetch(&args.remote, &wanted))?.content);
     }
-    inspection(&octets(&args.file)?)
+    inspection(&octets_of(&args.file)?)
+}
+
+/// The octets of a file or of what is built in.
+pub(super) fn octets_of(file: &str) -> anyhow::Result<Cow<'static, [u8]>> {
+    match file.strip_prefix("builtin:") {
+        Some(name) => Ok(Cow::Borrowed(shipped(name)?)),
+        None => {
+            let octets = std::fs::read(file);
+            Ok(Cow::Owned(octets.map_err(|error| anyhow::anyhow!("{file} cannot be read: {error}"))?))
+        }
+    }
 }
 
 /// What a plugin is, without a configuration.
 pub(super) fn inspection(octets: &[u8]) -> anyhow::Result<Inspection> {
     Ok(PluginHost::new(HostConfig::default())?.inspect(octets)?)
-}
-
-/// What is in a plugin file, or in the built-in plugin that `builtin:NAME` names.
-pub(super) fn octets(file: &str) -> anyhow::Result<Cow<'static, [u8]>> {
-    Ok(match file.strip_prefix("builtin:") {
-        Some(name) => Cow::Borrowed(shipped(name)?),
-        None => Cow::Owned(
-            std::fs::read(file).map_err(|error| anyhow::anyhow!("{file} cannot be read: {error}"))?,
-        ),
-    })
 }
 
 fn kind(inspection: &Inspection) -> &'static str {

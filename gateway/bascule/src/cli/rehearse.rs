@@ -2,7 +2,7 @@
 
 use super::{
     exit::{Exit, complain, print},
-    inspect::octets,
+    inspect::octets_of,
 };
 use crate::app::exchange_files;
 use anyhow::{Context, Result, bail};
@@ -46,7 +46,7 @@ pub(super) fn run(args: &Args) -> Exit {
 type Done = (String, bool);
 
 fn test(args: &Args) -> Result<Done> {
-    let octets = octets(&args.file)?;
+    let octets = octets_of(&args.file)?;
     let mut exchanges = Exchange::embedded(&octets).context("the exchanges in the file")?;
     for file in files(args)? {
         exchanges.extend(exchanges_of(&file)?.1);
@@ -59,7 +59,7 @@ fn test(args: &Args) -> Result<Done> {
 }
 
 fn bless(args: &Args) -> Result<Done> {
-    let plugin = plugin(&args.file, octets(&args.file)?.into_owned())?;
+    let plugin = plugin(&args.file, octets_of(&args.file)?.into_owned())?;
     let mut text = String::new();
     for file in files(args)? {
         let (document, exchanges) = exchanges_of(&file)?;

@@ -1,44 +1,22 @@
 //! `bascule status`: the integrations of a running gateway, as its admin plane tells.
 
 use super::{
+    admin::AdminArgs,
     exit::{Exit, complain, print},
-    options::{ConfigArg, runtime},
+    options::runtime,
 };
-use crate::{
-    config::{BaseUrl, Timeouts, load},
-    upstream::{Client, ClientSettings, EgressPolicy, RequestBody, Tls},
-};
-use anyhow::{Context, bail};
-use bytes::Bytes;
-use http::{
-    HeaderValue, Request, StatusCode,
-    header::{AUTHORIZATION, HOST},
-};
-use http_body_util::{BodyExt, Limited};
+use anyhow::Context;
+use http::Method;
 use serde_json::Value;
-use std::{
-    fmt::Write,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    time::Duration,
-};
+use std::{fmt::Write, time::Duration};
 
 /// How often `--watch` looks.
 const EVERY: Duration = Duration::from_secs(2);
-/// Longest a look may take.
-const LIMIT: Duration = Duration::from_secs(5);
-/// 1,000 integrations are about 200 KiB.
-const ANSWER_MAX: usize = 16 * 1024 * 1024;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
-    config: ConfigArg,
-    /// The admin plane, e.g. http://127.0.0.1:8081 [default: from the configuration]
-    #[arg(long, value_name = "URL")]
-    admin: Option<url::Url>,
-    /// A token of the admin plane [default: from the configuration]
-    #[arg(long, env = "BASCULE_ADMIN_TOKEN", hide_env_values = true)]
-    token: Option<String>,
+    admin: AdminArgs,
     /// Look again every two seconds until interrupted
     #[arg(long)]
     watch: bool,
@@ -53,9 +31,9 @@ pub(super) fn run(args: Args) -> Exit {
 }
 
 async fn watch(args: Args) -> anyhow::Result<Exit> {
-    let (admin, token) = target(&args)?;
+    let admin = args.admin.plane()?;
     loop {
-        let status = ask(&admin, token.as_deref()).await?;
+        let status = admin.ask(Method::GET, "/integrations/status").await?;
         let (table, healthy) = table(&status);
         if args.watch {
             // Home, then clear to the end: the table stays in place.
@@ -67,51 +45,6 @@ async fn watch(args: Args) -> anyhow::Result<Exit> {
         }
         tokio::time::sleep(EVERY).await;
     }
-}
-
-fn target(args: &Args) -> anyhow::Result<(url::Url, Option<String>)> {
-    if let Some(admin) = &args.admin {
-        return Ok((admin.clone(), args.token.clone()));
-    }
-    let loaded = load(&args.config.sources()).map_err(|problems| {
-        let text = problems.render_human(false);
-        anyhow::anyhow!("the configuration has problems; give --admin URL instead\n{text}")
-    })?;
-    let admin = &loaded.config.admin;
-    let token =
-        args.token.clone().or_else(|| admin.tokens.first().map(|token| token.token.expose().to_owned()));
-    // A listener on every address is reached on this machine's own.
-    let mut address = admin.listen;
-    match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),
-        IpAddr::V6(ip) if ip.is_unspecified() => address.set_ip(Ipv6Addr::LOCALHOST.into()),
-        _ => {}
-    }
-    Ok((format!("http://{address}").parse()?, token))
-}
-
-async fn ask(admin: &url::Url, token: Option<&str>) -> anyhow::Result<Value> {
-    let egress = EgressPolicy { allow_private: true, allow_loopback: true };
-    let client = Client::new(Tls::new()?, ClientSettings { egress, write: LIMIT });
-    let endpoint = client.endpoint(BaseUrl::of(admin));
-    let mut request = Request::new(RequestBody::full(Bytes::new()));
-    *request.uri_mut() = format!("{}/integrations/status", endpoint.base().path).parse()?;
-    request.headers_mut().insert(HOST, HeaderValue::from_str(&endpoint.base().authority)?);
-    if let Some(token) = token {
-        request.headers_mut().insert(AUTHORIZATION, HeaderValue::from_str(&format!("Bearer {token}"))?);
-    }
-    let timeouts =
-        Timeouts { whole: LIMIT, attempt: None, connect: LIMIT, read: LIMIT, write: LIMIT, body: None };
-    let sent = client.send(&endpoint, request, &timeouts, None).await;
-    let (head, body) = sent.with_context(|| format!("no answer from {admin}"))?;
-    let octets =
-        Limited::new(body, ANSWER_MAX).collect().await.map_err(|error| anyhow::anyhow!("{error}"))?;
-    let answer: Value = serde_json::from_slice(&octets.to_bytes()).context("the answer is no JSON")?;
-    if head.status != StatusCode::OK {
-        let detail = answer.get("detail").and_then(Value::as_str).unwrap_or("no detail");
-        bail!("{admin} answered {}: {detail}", head.status);
-    }
-    Ok(answer)
 }
 
 fn table(status: &Value) -> (String, bool) {

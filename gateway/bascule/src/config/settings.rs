@@ -16,12 +16,12 @@ pub use gateway::{
     RegistrySettings, Role, ServerSettings, SkipSet, SourceRules, TelemetrySettings, TlsFiles,
 };
 pub use integration::{
-    ApiKeyPlace, Auth, BaseUrl, FallbackCauses, HeaderSetting, Integration, OAuth2, Origin, PluginLimits,
-    PluginSettings, PluginSource, RateLimit, Rung, Timeouts,
+    ApiKeyPlace, Auth, BaseUrl, FallbackCauses, HeaderSetting, Integration, OAuth2, Origin, PluginSettings,
+    PluginSource, RateLimit, Rung, Timeouts,
 };
 pub use operation::{
-    BodyKind, CacheRule, ErrorMapping, Idempotency, Operation, Parameter, ParameterType, Parameters,
-    QueryEntry, RetrySettings,
+    BodyKind, CachePolicy, CacheRule, ErrorMapping, HttpCache, Idempotency, Operation, Parameter,
+    ParameterType, Parameters, QueryEntry, RetrySettings,
 };
 pub use template::{PathPart, PathTemplate, TemplateError, TextPart, TextTemplate};
 

@@ -9,7 +9,7 @@ use super::{
     route::{Route, method_not_allowed},
 };
 use crate::{
-    config::{BodyKind, Operation, ParameterType, SkipSet, parse_duration},
+    config::{BodyKind, CachePolicy, Operation, ParameterType, SkipSet, parse_duration},
     model::{BodyError, Code, Problem, TimeoutKind, is_hop_by_hop, named_by_connection, strip_hop_by_hop},
     pipeline::{
         Call, Generation, Held, Input, InputBody, LiveIntegration, LiveOperation, Origin, Progress,
@@ -20,7 +20,10 @@ use bascule_resilience::Deadline;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request,
-    header::{CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, FORWARDED, HOST},
+    header::{
+        CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, FORWARDED, HOST, IF_MODIFIED_SINCE,
+        IF_NONE_MATCH, IF_RANGE, PRAGMA, RANGE,
+    },
     request::Parts,
 };
 use http_body::Body;
@@ -82,6 +85,7 @@ pub(super) async fn prepare(
     let idempotency_key = key.filter(|key| !key.is_empty()).cloned();
     let max_body = server.max_body;
     let body = CallerBody::new(incoming, completion.octets_in());
+    let asked = asked(&operation, &parts);
     let (input, forwarded) = match (route, &operation.declared) {
         (Route::Proxy { path, .. }, _) => {
             if path.parse::<http::Uri>().is_err() {
@@ -109,6 +113,7 @@ pub(super) async fn prepare(
         operation,
         input,
         forwarded,
+        asked,
         idempotency_key,
         cap,
         skip,
@@ -273,6 +278,25 @@ async fn declared_input(
     }
     params.extend(given);
     Ok((Input::Declared { params, texts, body: None }, forwarded))
+}
+
+/// What a caller of a declared operation says to a cache of HTTP: its conditions and range, where it asks by a method that
+/// knows them, and its directives. Through `/proxy` all that goes upstream, and is read there.
+fn asked(operation: &LiveOperation, parts: &Parts) -> HeaderMap {
+    const DIRECTIVES: [HeaderName; 2] = [CACHE_CONTROL, PRAGMA];
+    const CONDITIONS: [HeaderName; 4] = [IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_RANGE, RANGE];
+    let by_http = matches!(operation.policy.cache, Some(CachePolicy::Http(_)));
+    let mut asked = HeaderMap::new();
+    if operation.declared.is_none() || !by_http {
+        return asked;
+    }
+    let reads = matches!(parts.method, Method::GET | Method::HEAD);
+    for name in DIRECTIVES.iter().chain(CONDITIONS.iter().filter(|_| reads)) {
+        for value in parts.headers.get_all(name) {
+            asked.append(name.clone(), value.clone());
+        }
+    }
+    asked
 }
 
 fn check_json(headers: &HeaderMap, body: &CallerBody) -> Result<(), Refused> {

@@ -89,8 +89,11 @@ fn answered(answer: Answer, method: &Method) -> Response<Payload> {
         headers.remove(CONTENT_LENGTH);
     }
     set(&mut headers, SOURCE, &source.to_string());
-    if let Some(cache) = cache {
-        set(&mut headers, CACHE_STATUS, &cache.to_string());
+    // After those of the caches before us (RFC 9211 §2).
+    if let Some(cache) = cache
+        && let Ok(value) = HeaderValue::from_str(&cache.to_string())
+    {
+        headers.append(CACHE_STATUS, value);
     }
     if let Some(age) = age {
         headers.insert(AGE, age.as_secs().into());

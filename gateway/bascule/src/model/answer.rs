@@ -1,5 +1,6 @@
 //! An answer on its way to the caller, and where it came from.
 
+use bascule_cache::rfc9111::{CacheStatus as Member, Forward, Handling};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use http_body_util::combinators::BoxBody;
@@ -106,27 +107,47 @@ pub enum CacheStatus {
     },
     /// Fetched, because the caller skipped the cache.
     Bypass,
+    /// Fetched, for a reason of HTTP's.
+    Forwarded {
+        /// Why the store did not do.
+        because: Forward,
+        /// The provider's status, where the caller gets another.
+        status: Option<StatusCode>,
+        /// Whether the answer was stored.
+        stored: bool,
+        /// Whether it was another caller's fetch.
+        collapsed: bool,
+        /// Why the stored answer had to do after all.
+        detail: Option<Cause>,
+    },
+}
+
+impl CacheStatus {
+    fn parts(&self) -> (Handling, Option<i64>, Option<Cause>) {
+        let forwarded = |because, status, stored, collapsed| Handling::Forwarded {
+            // One word for both, as the contract has it.
+            because: if because == Forward::UriMiss { Forward::Miss } else { because },
+            status,
+            stored,
+            collapsed,
+        };
+        match *self {
+            Self::Hit { ttl, detail } => (Handling::Hit, Some(ttl), detail),
+            Self::Miss { stored, collapsed } => {
+                (forwarded(Forward::Miss, None, stored, collapsed), None, None)
+            }
+            Self::Bypass => (forwarded(Forward::Bypass, None, false, false), None, None),
+            Self::Forwarded { because, status, stored, collapsed, detail } => {
+                (forwarded(because, status, stored, collapsed), None, detail)
+            }
+        }
+    }
 }
 
 impl fmt::Display for CacheStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Hit { ttl, detail: None } => write!(f, "bascule; hit; ttl={ttl}"),
-            Self::Hit { ttl, detail: Some(cause) } => {
-                write!(f, "bascule; hit; ttl={ttl}; detail={}", cause.as_str())
-            }
-            Self::Miss { stored, collapsed } => {
-                f.write_str("bascule; fwd=miss")?;
-                if *stored {
-                    f.write_str("; stored")?;
-                }
-                if *collapsed {
-                    f.write_str("; collapsed")?;
-                }
-                Ok(())
-            }
-            Self::Bypass => f.write_str("bascule; fwd=bypass"),
-        }
+        let (handling, ttl, detail) = self.parts();
+        Member { cache: "bascule", handling, ttl, detail: detail.map(Cause::as_str) }.fmt(f)
     }
 }
 
@@ -161,5 +182,17 @@ mod tests {
         );
         assert_eq!(show(CacheStatus::Miss { stored: true, collapsed: false }), "bascule; fwd=miss; stored");
         assert_eq!(show(CacheStatus::Bypass), "bascule; fwd=bypass");
+        let forwarded = |because, status, stored| CacheStatus::Forwarded {
+            because,
+            status,
+            stored,
+            collapsed: false,
+            detail: None,
+        };
+        assert_eq!(show(forwarded(Forward::UriMiss, None, true)), "bascule; fwd=miss; stored");
+        assert_eq!(
+            show(forwarded(Forward::Stale, Some(StatusCode::NOT_MODIFIED), true)),
+            "bascule; fwd=stale; fwd-status=304; stored"
+        );
     }
 }

@@ -92,6 +92,8 @@ codes! {
     EgressDenied = "egress-denied", 502, "The provider's address is not allowed";
     /// Every branch of a fan-out failed.
     NoData = "no-data", 502, "No branch had an answer";
+    /// The caller wanted a stored answer or none, and none is stored.
+    NotCached = "not-cached", 504, "Nothing usable is stored";
     /// A plugin refused the input.
     PluginRejected = "plugin-rejected", 422, "Refused by the integration's plugin";
     /// A plugin could not do it.

@@ -13,9 +13,11 @@ use super::{
     Failure,
     call::{self, Fetch},
     mechanisms,
+    quota::Quotas,
     request::Outbound,
 };
 use crate::{
+    config::RateLimit,
     model::{CallPhase, Cause, Outcome, TimeoutKind},
     telemetry::{KeyValue, attributes},
 };
@@ -26,6 +28,7 @@ use bascule_resilience::{
 use exchange::Attempt;
 use http::StatusCode;
 use std::{
+    num::NonZeroU32,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -153,10 +156,31 @@ fn asked(fetch: &Fetch) -> Leave<impl Iterator<Item = (&RateLimiter, Duration)> 
 
 /// Tells the limiter what the answer says; returns until when a 429 holds all calls.
 fn learn(fetch: &Fetch, attempt: &Attempt) -> Option<Instant> {
-    let limiter = &fetch.integration.limiter;
-    let now = fetch.services.now();
-    let reset_max = mechanisms::quota_reset_max(fetch.integration.settings.rate_limit.as_ref());
-    for report in attempt.quotas.iter() {
+    let policy = &fetch.operation.policy;
+    heed(
+        &fetch.integration.limiter,
+        fetch.integration.settings.rate_limit.as_ref(),
+        &attempt.quotas,
+        attempt.outcome,
+        policy.retry.policy.retry_after_max,
+        policy.cost,
+        fetch.services.now(),
+    )
+}
+
+/// Tells the limiter what an answer says about quotas, of which the request took `cost`; returns until when a 429
+/// holds all calls.
+pub(super) fn heed(
+    limiter: &RateLimiter,
+    limits: Option<&RateLimit>,
+    quotas: &Quotas,
+    outcome: Outcome,
+    retry_after_max: Duration,
+    cost: NonZeroU32,
+    now: Instant,
+) -> Option<Instant> {
+    let reset_max = mechanisms::quota_reset_max(limits);
+    for report in quotas.iter() {
         let Some(reset) = report.renewed_in() else { continue };
         let report = QuotaReport {
             name: &report.name,
@@ -164,18 +188,14 @@ fn learn(fetch: &Fetch, attempt: &Attempt) -> Option<Instant> {
             limit: report.limit,
             window: report.window,
             reset: now + reset.min(reset_max),
-            cost: fetch.operation.policy.cost.get().into(),
+            cost: cost.get().into(),
         };
         limiter.observe_quota(&report, now);
     }
     // What a header asks for is obeyed, but not without a bound: a provider's mistake must not stop an integration for a
     // day. A spent quota may take longer than another 429.
-    let longest = if attempt.quotas.is_spent() {
-        reset_max
-    } else {
-        fetch.operation.policy.retry.policy.retry_after_max
-    };
-    limiter.heed(attempt.outcome, longest, now)
+    let longest = if quotas.is_spent() { reset_max } else { retry_after_max };
+    limiter.heed(outcome, longest, now)
 }
 
 /// What follows an attempt: the retry rule's word, for what only HTTP knows.

@@ -2,43 +2,90 @@
 //!
 //! A token may have to be fetched, so it is had once per attempt and before its exchanges: what waits for the token
 //! endpoint says nothing about the provider, and must not be hedged.
+//!
+//! Tokens of a plugin's token source are put on here too, unless a signer says where they go.
 
 use super::{
     call::Fetch,
     failure::Failure,
+    phases::token_failure,
     request::{Outbound, QUERY, Wire, bug},
+    tokens::PluginTokens,
 };
 use crate::{
     config::{ApiKeyPlace, Auth},
     model::{CallPhase, Secret},
+    upstream::TokenCell,
 };
+use bascule_plugin_host::Tokens;
 use data_encoding::BASE64;
 use http::{HeaderValue, header::AUTHORIZATION};
 use percent_encoding::utf8_percent_encode;
+use std::sync::Arc;
 
-/// The token that the attempt's exchanges show; none where nothing has to be fetched. Cancel-safe: a fetch that was begun
-/// goes on for others.
-pub(super) async fn token(fetch: &Fetch) -> Result<Option<Secret>, Box<Failure>> {
-    if !matches!(fetch.integration.settings.auth, Auth::OAuth2(_)) {
-        return Ok(None);
-    }
-    let Some(cell) = &fetch.integration.token else { return Err(bug("oauth2 without a token cell")) };
-    fetch.progress.switch(CallPhase::Token, fetch.services.now());
-    cell.get().await.map(Some).map_err(|_| Failure::no_token())
+/// The tokens that an attempt is made with.
+pub(super) enum Used {
+    /// None that could be renewed.
+    None,
+    /// The integration's own.
+    OAuth2(Arc<TokenCell>, Secret),
+    /// Those of a token source, in the order of its scopes.
+    Plugin(Arc<PluginTokens>, Vec<Secret>),
 }
 
-/// Puts credentials on: `token`, or what the settings hold.
+impl Used {
+    /// Forgets tokens that the provider no longer takes.
+    pub(super) fn invalidate(&self) {
+        match self {
+            Self::None => {}
+            Self::OAuth2(cell, token) => cell.invalidate(token),
+            Self::Plugin(source, tokens) => source.invalidate(tokens),
+        }
+    }
+
+    /// What a signer may have put in.
+    pub(super) fn tokens(&self) -> Tokens {
+        match self {
+            Self::None | Self::OAuth2(..) => Tokens::default(),
+            Self::Plugin(source, tokens) => source.named(tokens),
+        }
+    }
+}
+
+/// The tokens that the attempt's exchanges show; none where nothing has to be fetched. Cancel-safe: a fetch that was begun
+/// goes on for others.
+pub(super) async fn tokens(fetch: &Fetch) -> Result<Used, Box<Failure>> {
+    match &fetch.integration.settings.auth {
+        Auth::OAuth2(_) => {
+            let Some(cell) = &fetch.integration.token else { return Err(bug("oauth2 without a token cell")) };
+            fetch.progress.switch(CallPhase::Token, fetch.services.now());
+            let token = cell.get().await.map_err(|_| Failure::no_token())?;
+            Ok(Used::OAuth2(Arc::clone(cell), token))
+        }
+        Auth::Plugin { .. } => {
+            let source = fetch.operation.phases.token_source.as_ref();
+            let Some(source) = source.and_then(|bound| bound.tokens.as_ref()) else { return Ok(Used::None) };
+            fetch.progress.switch(CallPhase::Token, fetch.services.now());
+            let tokens = source.get().await.map_err(|error| token_failure(&error))?;
+            Ok(Used::Plugin(Arc::clone(source), tokens))
+        }
+        Auth::None | Auth::Bearer { .. } | Auth::Basic { .. } | Auth::ApiKey { .. } => Ok(Used::None),
+    }
+}
+
+/// Puts credentials on: the tokens, or what the settings hold.
 pub(super) fn authenticate(
     fetch: &Fetch,
     outbound: &Outbound,
     wire: &mut Wire,
-    token: Option<&Secret>,
+    used: &Used,
 ) -> Result<(), Box<Failure>> {
     if let Some(query) = &outbound.secret_query {
         push_query(wire, query);
     }
     match &fetch.integration.settings.auth {
-        Auth::None | Auth::Plugin => {}
+        // Which tokens there are, `used` says.
+        Auth::None | Auth::Plugin { .. } | Auth::OAuth2(_) => {}
         Auth::Bearer { token } => bearer(wire, token)?,
         Auth::Basic { username, password } => {
             let pair = BASE64.encode(format!("{username}:{}", password.expose()).as_bytes());
@@ -56,9 +103,14 @@ pub(super) fn authenticate(
             let value = utf8_percent_encode(key.expose(), QUERY);
             push_query(wire, &format!("{name}={value}"));
         }
-        Auth::OAuth2(_) => bearer(wire, token.ok_or_else(|| bug("oauth2 without a token"))?)?,
     }
-    Ok(())
+    match used {
+        Used::OAuth2(_, token) => bearer(wire, token),
+        Used::Plugin(_, tokens) if fetch.operation.phases.signer.is_none() => {
+            tokens.first().map_or(Ok(()), |token| bearer(wire, token))
+        }
+        Used::Plugin(..) | Used::None => Ok(()),
+    }
 }
 
 fn bearer(wire: &mut Wire, token: &Secret) -> Result<(), Box<Failure>> {

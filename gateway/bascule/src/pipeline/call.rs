@@ -1,6 +1,8 @@
 //! A call as the stages see it.
 
-use super::{Generation, LiveIntegration, LiveOperation, Looked, Policy, Progress, Room, Services};
+use super::{
+    Generation, LiveIntegration, LiveOperation, Looked, Policy, Progress, Room, Services, http_cache::Ask,
+};
 use crate::{
     config::SkipSet,
     model::{IntegrationName, OperationName, StreamBody},
@@ -26,6 +28,8 @@ pub struct Call {
     pub input: Input,
     /// The caller's headers that go upstream.
     pub forwarded: HeaderMap,
+    /// Those of the caller's headers that are for a cache of HTTP and do not go upstream.
+    pub asked: HeaderMap,
     /// The caller's idempotency key.
     pub idempotency_key: Option<HeaderValue>,
     /// The caller's `Bascule-Timeout`; bounds fallbacks too.
@@ -82,6 +86,18 @@ pub struct ProxyRequest {
     pub body: InputBody,
 }
 
+impl ProxyRequest {
+    /// The same without its body.
+    fn bodiless(&self) -> Self {
+        Self {
+            method: self.method.clone(),
+            path: self.path.clone(),
+            query: self.query.clone(),
+            body: InputBody::empty(),
+        }
+    }
+}
+
 /// A caller's payload.
 pub enum InputBody {
     /// In memory.
@@ -126,6 +142,8 @@ pub(super) struct Fetch {
     pub(super) room: Option<Arc<Room>>,
     /// Where to store the answer; set when it goes through the cache.
     pub(super) store_as: Option<Key>,
+    /// What HTTP's rules have to know; set when they decide what is stored.
+    pub(super) http: Option<Arc<Ask>>,
 }
 
 /// What a call that is made within another one, as a rung or a branch, takes over from it.
@@ -160,6 +178,7 @@ impl Outer<'_> {
             operation: Arc::clone(operation),
             input: Input::Declared { params, texts: false, body: None },
             forwarded: HeaderMap::new(),
+            asked: HeaderMap::new(),
             idempotency_key,
             cap: self.cap,
             skip: self.skip,
@@ -184,6 +203,34 @@ pub(super) fn is_safe(policy: &Policy, input: &Input, method: &Method, keyed: bo
 }
 
 impl Fetch {
+    /// Whether the answer is stored for a time that the configuration gives.
+    pub(super) fn stores_by_rule(&self) -> bool {
+        self.store_as.is_some() && self.http.is_none()
+    }
+
+    /// The same fetch once more, for a request without a body.
+    pub(super) fn again(&self) -> Self {
+        let input = match &self.input {
+            Input::Declared { params, .. } => {
+                Input::Declared { params: params.clone(), texts: false, body: None }
+            }
+            Input::Proxy(request) => Input::Proxy(request.bodiless()),
+        };
+        Self {
+            services: Arc::clone(&self.services),
+            generation: Arc::clone(&self.generation),
+            integration: Arc::clone(&self.integration),
+            operation: Arc::clone(&self.operation),
+            input,
+            forwarded: self.forwarded.clone(),
+            idempotency_key: self.idempotency_key.clone(),
+            progress: Arc::clone(&self.progress),
+            room: self.room.clone(),
+            http: self.http.clone(),
+            ..*self
+        }
+    }
+
     /// How much the call matters beside others: the caller's word, else the operation's.
     pub(super) fn priority(&self) -> Priority {
         self.priority.unwrap_or(self.operation.policy.priority)
@@ -246,10 +293,8 @@ impl Call {
                 Input::Declared { params: params.clone(), texts: false, body }
             }
             Input::Proxy(request) => Input::Proxy(ProxyRequest {
-                method: request.method.clone(),
-                path: request.path.clone(),
-                query: request.query.clone(),
                 body: std::mem::replace(&mut request.body, InputBody::empty()),
+                ..request.bodiless()
             }),
         };
         let whole = self.operation.policy.timeouts.whole;
@@ -270,6 +315,7 @@ impl Call {
             depth: self.depth,
             room: self.room.clone(),
             store_as,
+            http: None,
         }
     }
 }

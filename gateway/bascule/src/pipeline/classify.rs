@@ -45,7 +45,7 @@ pub(super) async fn judge(
         by_plugin: false,
     };
     let Some(classifier) = &fetch.operation.phases.classifier else { return by_status(quotas) };
-    let context = phases::context(fetch, attempt, fetch.idempotency_key.as_ref());
+    let context = phases::context(fetch, classifier, attempt, fetch.idempotency_key.as_ref());
     let readable = body.filter(|_| classifier.reads_bodies).cloned().map(HostBody::bytes);
     let work = classifier.plugin.classify(&context, response_head(status, headers), readable);
     let classification = match phases::timed(
@@ -78,7 +78,12 @@ pub(super) async fn judge(
     Judgement { outcome, quotas, breaker_failure: classification.breaker_failure, by_plugin: true }
 }
 
-fn by_status(status: StatusCode, retry_after: Option<Duration>, quotas: &Quotas, renewable: bool) -> Outcome {
+pub(super) fn by_status(
+    status: StatusCode,
+    retry_after: Option<Duration>,
+    quotas: &Quotas,
+    renewable: bool,
+) -> Outcome {
     let throttled = || Outcome::Throttled { retry_after: retry_after.or_else(|| quotas.renewed_in()) };
     match status.as_u16() {
         100..=399 => Outcome::Success,

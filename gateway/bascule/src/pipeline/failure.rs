@@ -107,8 +107,13 @@ impl Failure {
     }
 
     pub(super) fn no_token() -> Box<Self> {
-        let detail = "the token endpoint gave no token; nothing was sent to the provider";
-        Self::caused(Problem::new(Code::UpstreamAuth, detail), Cause::Auth, plugin::Cause::Auth)
+        let detail = "no token could be had; nothing was sent to the provider";
+        Self::no_credentials(Problem::new(Code::UpstreamAuth, detail))
+    }
+
+    /// The same with a word of the token source's own.
+    pub(super) fn no_credentials(problem: Problem) -> Box<Self> {
+        Self::caused(problem, Cause::Auth, plugin::Cause::Auth)
     }
 
     pub(super) fn timeout(kind: TimeoutKind) -> Box<Self> {

@@ -3,17 +3,17 @@
 use super::{
     Call, Ended, Failure, Origin,
     call::Outer,
-    handle, lookup,
+    handle, http_cache,
     phases::{self, response_head},
     queue, quota,
     reply::from_entry,
 };
 use crate::{
-    config::{ErrorMapping, Rung, TextTemplate},
+    config::{CachePolicy, ErrorMapping, Rung, TextTemplate},
     model::{Answer, CacheStatus, CallPhase, Cause, Code, Payload, Problem, Source},
     telemetry::{KeyValue, attributes},
 };
-use bascule_cache::Freshness;
+use bascule_cache::{Freshness, Key};
 use bascule_plugin_host::{HostBody, Phase};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_TYPE};
@@ -25,7 +25,8 @@ use std::{sync::Arc, time::SystemTime};
 pub(super) const DEPTH_MAX: u8 = 3;
 
 /// Walks the ladder; ends with the first rung that answers, or with the failure.
-pub(super) async fn descend(mut call: Call, failure: Failure) -> Ended {
+/// `key` is that of the call's answer in the cache.
+pub(super) async fn descend(mut call: Call, failure: Failure, key: Option<Key>) -> Ended {
     call.operation.metrics.error(failure.error_type);
     let cause = failure.cause.filter(|cause| call.operation.policy.fallback_on.contains(*cause));
     if let Some(cause) = cause
@@ -36,7 +37,7 @@ pub(super) async fn descend(mut call: Call, failure: Failure) -> Ended {
             call.progress.switch(CallPhase::Fallback, call.services.now());
         }
         for rung in ladder.iter() {
-            let Some((name, answer)) = try_rung(&mut call, rung, cause).await else { continue };
+            let Some((name, answer)) = try_rung(&mut call, rung, cause, key).await else { continue };
             call.operation.metrics.fallback(name);
             call.progress.event(attributes::event::FALLBACK, || {
                 vec![
@@ -53,13 +54,26 @@ pub(super) async fn descend(mut call: Call, failure: Failure) -> Ended {
         }
     }
     let (error_type, cause) = (failure.error_type, failure.cause);
-    Ended { result: settle(&call, failure).await, failure: Some(error_type), cause, rung: None }
+    Ended {
+        result: settle(&call, failure, key.is_some()).await,
+        failure: Some(error_type),
+        cause,
+        rung: None,
+    }
 }
 
-async fn try_rung(call: &mut Call, rung: &Rung, cause: Cause) -> Option<(&'static str, Answer)> {
+async fn try_rung(
+    call: &mut Call,
+    rung: &Rung,
+    cause: Cause,
+    key: Option<Key>,
+) -> Option<(&'static str, Answer)> {
     match rung {
         Rung::Cache => {
-            let key = lookup::key(call)?;
+            if let Some(CachePolicy::Http(_)) = call.operation.policy.cache {
+                return Some(("cache", http_cache::rung(call, cause)?));
+            }
+            let key = key?;
             let now = call.services.now();
             let entry = call.services.cache.get(&key, &call.operation.scope, now)?;
             if entry.freshness(now) == Freshness::Dead || entry.status.as_u16() >= 400 {
@@ -142,7 +156,7 @@ fn filled(value: &Value, own: &Map<String, Value>) -> Option<Value> {
 
 /// No rung answered: a declared mapping, else the error mappers, else the provider's own answer, else
 /// the problem.
-async fn settle(call: &Call, failure: Failure) -> Result<Answer, Box<Problem>> {
+async fn settle(call: &Call, failure: Failure, cached: bool) -> Result<Answer, Box<Problem>> {
     if let Some(answer) = &failure.answer
         && let Some(mapping) = call.operation.policy.errors.get(&answer.status.as_u16())
     {
@@ -155,7 +169,6 @@ async fn settle(call: &Call, failure: Failure) -> Result<Answer, Box<Problem>> {
     }
     match failure.answer {
         Some(reply) => {
-            let cached = call.operation.policy.cache.is_some() && !call.skip.cache;
             let status = if cached {
                 CacheStatus::Miss { stored: false, collapsed: reply.source == Source::Coalesced }
             } else {
@@ -189,8 +202,8 @@ async fn ask_mappers(call: &Call, failure: &Failure) -> Option<Problem> {
         Payload::Full(octets) => HostBody::bytes(octets.clone()),
         Payload::Stream(_) => HostBody::one_shot(None),
     });
-    let context = phases::call_context(call);
     for mapper in &call.operation.phases.error_mappers {
+        let context = phases::call_context(call, mapper);
         let carry = failure.carry.clone();
         let work = mapper.plugin.map_error(&context, failure.mapper_cause, head.clone(), body.clone(), carry);
         match phases::timed(&call.services, &call.progress, Phase::ErrorMapper, mapper, work).await {

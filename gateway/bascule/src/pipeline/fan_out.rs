@@ -131,7 +131,8 @@ pub(super) async fn run(fetch: &Fetch, branches: &[Branch]) -> Result<Reply, Box
         source: source(&succeeded),
         body: Payload::Full(results(&succeeded, &missed)),
         stored: false,
-        hit: None,
+        cache: None,
+        upstream: None,
     })
 }
 

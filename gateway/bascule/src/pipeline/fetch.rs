@@ -5,7 +5,7 @@ use super::{
     admit::{Admitted, admit},
     attempts,
     call::Fetch,
-    fan_out,
+    fan_out, http_cache,
     mapping::{Mapped, map_request},
     request::draft,
     respond::{guard, map_response},
@@ -52,6 +52,11 @@ pub(super) async fn fetch(mut fetch: Fetch) -> Result<Reply, Box<Failure>> {
     };
     for operation in &fetch.operation.policy.purges {
         fetch.services.cache.purge_operation(fetch.integration.settings.name.as_str(), operation.as_str());
+    }
+    http_cache::invalidate(&fetch, &outbound, received.status, &received.headers);
+    // A word on what is stored, which was mapped when it came.
+    if fetch.http.as_ref().is_some_and(|ask| ask.is_validated_by(received.status)) {
+        return Ok(received.into_reply());
     }
     let reply = map_response(&fetch, received, carry).await?;
     Ok(guard(&fetch, reply, settled, place))

@@ -1,14 +1,20 @@
 //! Bodies that are held in memory where something needs them whole, and streamed where not.
 
-use crate::model::{BodyError, StreamBody};
+use super::decode::{DecodeError, decode};
+use crate::{
+    model::{BodyError, Payload, StreamBody, TimeoutKind},
+    upstream::{SendError, SendErrorKind},
+};
 use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Full};
 use std::{
     collections::VecDeque,
     pin::Pin,
     task::{Context, Poll},
 };
+use tokio::time::{Instant, timeout_at};
 
 /// What holding a body came to.
 pub enum Held {
@@ -70,6 +76,56 @@ fn join(mut frames: VecDeque<Bytes>) -> Bytes {
     whole.freeze()
 }
 
+/// Holds a body and undoes its content coding, so that a plugin can read it and any caller can take it
+/// from the cache. What cannot be decoded here is left as it is, as something that can be had once.
+pub(super) async fn readable(
+    body: Payload,
+    status: StatusCode,
+    headers: &mut HeaderMap,
+    limit: u64,
+    deadline: Option<(Instant, TimeoutKind)>,
+) -> Result<Payload, SendError> {
+    let mut octets = match held(body, limit, deadline).await? {
+        Payload::Full(octets) => octets,
+        larger => return Ok(larger),
+    };
+    // A part of a coded body is no coded body.
+    if status == StatusCode::PARTIAL_CONTENT {
+        return Ok(Payload::Full(octets));
+    }
+    match decode(headers, &mut octets, limit) {
+        Ok(()) => Ok(Payload::Full(octets)),
+        Err(DecodeError::Broken(error)) => Err(SendError::sent(SendErrorKind::Protocol, error.to_string())),
+        Err(DecodeError::Unknown(_) | DecodeError::TooLarge) => {
+            let once = Full::new(octets).map_err(|never| match never {});
+            Ok(Payload::Stream(once.boxed()))
+        }
+    }
+}
+
+/// Holds a body that is not held yet, within the attempt's time.
+pub(super) async fn held(
+    body: Payload,
+    limit: u64,
+    deadline: Option<(Instant, TimeoutKind)>,
+) -> Result<Payload, SendError> {
+    let Payload::Stream(stream) = body else { return Ok(body) };
+    let holding = hold(stream, limit);
+    let done = match deadline {
+        None => holding.await,
+        Some((at, kind)) => timeout_at(at, holding).await.unwrap_or(Err(BodyError::TimedOut(kind))),
+    };
+    match done {
+        Ok(Held::Whole(octets)) => Ok(Payload::Full(octets)),
+        Ok(Held::Larger(stream)) => Ok(Payload::Stream(stream)),
+        Err(BodyError::TimedOut(kind)) => Err(SendError::sent(
+            SendErrorKind::Timeout(kind),
+            format!("the {kind} timeout passed in the body"),
+        )),
+        Err(error) => Err(SendError::sent(SendErrorKind::Protocol, error.to_string())),
+    }
+}
+
 /// What had been read, then the rest.
 struct Resumed {
     frames: VecDeque<Bytes>,
@@ -109,7 +165,7 @@ impl Body for Resumed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http_body_util::{Full, StreamBody as Frames};
+    use http_body_util::StreamBody as Frames;
 
     fn frames(parts: &'static [&'static str]) -> StreamBody {
         let stream = parts.iter().map(|part| Ok(Frame::data(Bytes::from_static(part.as_bytes()))));

@@ -4,10 +4,12 @@
 //! Built by `app` from a configuration; a reload builds new ones and hands over the state of
 //! integrations that did not change.
 
-use super::{Failure, Landing, Phases, Queue, QuotaNumbers, Reply, SharedBreaker};
+use super::{
+    Failure, Landing, Phases, PluginTokens, Queue, QuotaNumbers, Reply, SharedBreaker, SideEndpoints,
+};
 use crate::{
     config::{
-        self, CacheRule, Config, ErrorMapping, FallbackCauses, HeaderSetting, Idempotency, RetrySettings,
+        self, CachePolicy, Config, ErrorMapping, FallbackCauses, HeaderSetting, Idempotency, RetrySettings,
         Rung, Timeouts,
     },
     model::{BreakerName, IntegrationName, OperationName},
@@ -100,6 +102,8 @@ pub struct LiveIntegration {
     pub endpoint: Option<Endpoint>,
     /// `[endpoints.NAME]`.
     pub endpoints: BTreeMap<String, Endpoint>,
+    /// Where its plugins may send to by themselves; none when no plugin is granted an endpoint.
+    pub side: Option<Arc<SideEndpoints>>,
     /// The OAuth 2 token, when `auth.type = "oauth2"`.
     pub token: Option<Arc<TokenCell>>,
     /// Its plugins, in file order.
@@ -149,7 +153,7 @@ pub struct Policy {
     /// Whether it is safe only because of an idempotency key.
     pub safe_by_key: bool,
     /// How answers are cached.
-    pub cache: Option<CacheRule>,
+    pub cache: Option<CachePolicy>,
     /// Operations whose cached answers a success purges.
     pub purges: Vec<OperationName>,
     /// The ladder.
@@ -214,4 +218,8 @@ pub struct BoundPlugin {
     pub plugin: Arc<Plugin>,
     /// Whether a classifier or signer may read bodies.
     pub reads_bodies: bool,
+    /// Whether it may send side requests.
+    pub sends: bool,
+    /// The tokens that it is the source of.
+    pub tokens: Option<Arc<PluginTokens>>,
 }

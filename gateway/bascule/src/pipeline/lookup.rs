@@ -1,42 +1,130 @@
 //! Stage 2: the cache, and one fetch per key for all who miss it.
 
 use super::{
-    Call, Failure, Landing, Looked, Progress, Reply, call::Fetch, fan_out, fetch::fetch, reply::from_entry,
+    Call, Failure, Input, InputBody, Landing, LiveIntegration, LiveOperation, Looked, Progress, ProxyRequest,
+    Reply, call::Fetch, fan_out, fetch::fetch, phases, reply::from_entry, request::bug, tags::tags,
 };
 use crate::{
-    config::CacheRule,
+    config::{CachePolicy, CacheRule},
     model::{Answer, CacheStatus, CallPhase, Cause, Code, Payload, Problem, Source, TimeoutKind},
     telemetry::attributes,
 };
 use bascule_cache::{Entry, Fetched, Freshness, JoinError, Key, KeyBuilder, Landed, Stored};
-use http::{HeaderMap, header::SET_COOKIE};
-use serde_json::Value;
-use std::{sync::Arc, time::Duration};
+use bascule_plugin_host::{HostBody, Phase};
+use http::{
+    HeaderMap, HeaderName, Method,
+    header::{
+        ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, COOKIE, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+        IF_UNMODIFIED_SINCE, RANGE, SET_COOKIE,
+    },
+};
+use serde_json::{Map, Value};
+use std::{future::Future, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout_at};
 
 /// The key under which the call's answer is kept; none when it goes past the cache.
-pub(super) fn key(call: &Call) -> Option<Key> {
-    call.operation.policy.cache?;
+pub(super) async fn key(call: &Call) -> Option<Key> {
+    call.operation.policy.cache?.rule()?;
     if call.skip.cache {
         return None;
     }
-    let settings = &call.integration.settings;
-    let mut key = KeyBuilder::new(settings.name.as_str(), call.operation.name.as_str())
-        // Settings, credentials and plugins: whoever changes them never sees answers from before.
-        .field("configuration", &settings.digest)
-        .field("parameters", canonical(&Value::Object(call.params()?.clone())).as_bytes());
+    let mut key = base_key(&call.integration, &call.operation);
+    key = match &call.input {
+        Input::Declared { params, .. } => match material(call, params).await {
+            Material::Canonical => with_params(key, params),
+            Material::Plugin(octets) => key.field("material", &octets),
+            Material::None => return None,
+        },
+        Input::Proxy(request) => proxied_key(key, request, &call.forwarded)?,
+    };
     for name in &call.operation.policy.forward_headers {
         for value in call.forwarded.get_all(name) {
             key = key.field(name.as_str(), value.as_bytes());
         }
     }
-    for plugin in call.operation.phases.digests() {
-        key = key.field("plugin", plugin.as_bytes());
-    }
     if let Some(branches) = fan_out::branches(&call.operation) {
         key = fan_out::fields(key, &call.generation, &branches, 0);
     }
     Some(key.finish())
+}
+
+/// What of a key depends on the call's input.
+enum Material {
+    /// All of its parameters.
+    Canonical,
+    /// What a cache policy made of them: it knows which of them matter, and how.
+    Plugin(Vec<u8>),
+    /// The answer is not to be cached.
+    None,
+}
+
+/// Asks the cache policy, if there is one. One that fails is no reason to fail the call.
+async fn material(call: &Call, params: &Map<String, Value>) -> Material {
+    let Some(policy) = &call.operation.phases.cache_policy else { return Material::Canonical };
+    let input = match &call.input {
+        Input::Declared { body: Some(InputBody::Held(octets)), .. } => HostBody::bytes(octets.clone()),
+        Input::Declared { body: Some(InputBody::Stream { length, .. }), .. } => HostBody::one_shot(*length),
+        _ => HostBody::bytes(serde_json::to_vec(params).unwrap_or_default()),
+    };
+    let context = phases::call_context(call, policy);
+    let work = policy.plugin.key_material(&context, input);
+    match phases::timed(&call.services, &call.progress, Phase::CachePolicy, policy, work).await {
+        Ok(Some(octets)) => Material::Plugin(octets),
+        Ok(None) => Material::None,
+        Err(error) => {
+            let plugin = policy.plugin.name();
+            tracing::warn!(operation = %call.operation.full_name, plugin, %error, "the cache policy failed; the key is made of the parameters");
+            Material::Canonical
+        }
+    }
+}
+
+/// What the keys of all calls of an operation have in common.
+pub(super) fn base_key(integration: &LiveIntegration, operation: &LiveOperation) -> KeyBuilder {
+    let settings = &integration.settings;
+    let key = KeyBuilder::new(settings.name.as_str(), operation.name.as_str())
+        // Settings, credentials and plugins: whoever changes them never sees answers from before.
+        .field("configuration", &settings.digest);
+    operation.phases.digests().fold(key, |key, plugin| key.field("plugin", plugin.as_bytes()))
+}
+
+/// The key of a declared call.
+pub(super) fn with_params(key: KeyBuilder, params: &Map<String, Value>) -> KeyBuilder {
+    key.field("parameters", canonical(&Value::Object(params.clone())).as_bytes())
+}
+
+/// The key of a call through `/proxy`.
+pub(super) fn with_target(key: KeyBuilder, path: &str, query: Option<&str>) -> KeyBuilder {
+    let key = key.field("path", path.as_bytes());
+    query.into_iter().fold(key, |key, query| key.field("query", query.as_bytes()))
+}
+
+/// By rule, `/proxy` keeps what is the same for everybody: answers to GET and HEAD without a body, without what names a
+/// caller, and without conditions or ranges, which are the provider's to judge.
+fn proxied_key(key: KeyBuilder, request: &ProxyRequest, headers: &HeaderMap) -> Option<KeyBuilder> {
+    const OWN: [HeaderName; 8] = [
+        AUTHORIZATION,
+        COOKIE,
+        RANGE,
+        IF_RANGE,
+        IF_MATCH,
+        IF_NONE_MATCH,
+        IF_MODIFIED_SINCE,
+        IF_UNMODIFIED_SINCE,
+    ];
+    let safe = matches!(request.method, Method::GET | Method::HEAD);
+    let empty = matches!(&request.body, InputBody::Held(octets) if octets.is_empty());
+    if !safe || !empty || OWN.iter().any(|name| headers.contains_key(name)) {
+        return None;
+    }
+    let key = key.field("method", request.method.as_str().as_bytes());
+    let mut key = with_target(key, &request.path, request.query.as_deref());
+    for name in [ACCEPT, ACCEPT_ENCODING] {
+        for value in headers.get_all(&name) {
+            key = key.field(name.as_str(), value.as_bytes());
+        }
+    }
+    Some(key)
 }
 
 /// JSON with sorted members: `{a, b}` and `{b, a}` are one call.
@@ -104,7 +192,14 @@ pub(super) async fn through_cache(call: &mut Call, key: Key) -> Result<Answer, B
     }
     metrics.cache("miss");
     call.looked(Looked::Miss);
-    join(call, key).await
+    let work = call.take_fetch(Some(key));
+    match join(call, key, work, |work| shared(work, key)).await? {
+        Joined::Landed { landing, leads } => landed(call, &landing, leads),
+        Joined::Private(result) => {
+            result.map(|reply| reply.into_answer(CacheStatus::Miss { stored: false, collapsed: false }))
+        }
+        Joined::Alone => alone(call).await,
+    }
 }
 
 /// An entry answers as the provider did: a stored 404 goes the way of a fresh one.
@@ -115,14 +210,36 @@ fn hit(call: &Call, entry: &Entry, source: Source) -> Result<Answer, Box<Failure
     Ok(from_entry(entry, call.services.now(), source, None))
 }
 
-async fn join(call: &mut Call, key: Key) -> Result<Answer, Box<Failure>> {
-    let services = Arc::clone(&call.services);
-    let mut started = call.take_fetch(Some(key));
+/// How a caller fared with the one fetch for a key.
+pub(super) enum Joined {
+    /// It has what all have; `leads` says that it was its own fetch.
+    Landed {
+        /// What all have.
+        landing: Arc<Landing>,
+        /// Whether this caller's fetch brought it.
+        leads: bool,
+    },
+    /// Its own fetch brought what nobody else may have.
+    Private(Result<Reply, Box<Failure>>),
+    /// It is to fetch for itself.
+    Alone,
+}
+
+/// Waits for the fetch of the key that is under way, within the caller's time, or runs `work` as that.
+pub(super) async fn join<F>(
+    call: &Call,
+    key: Key,
+    mut work: Fetch,
+    run: impl FnOnce(Fetch) -> F,
+) -> Result<Joined, Box<Failure>>
+where
+    F: Future<Output = Fetched<Landing, Result<Reply, Box<Failure>>>> + Send + 'static,
+{
     // The leader's time is spent on what its fetch does, for as long as it waits for it.
     let (branch, _attached) = call.progress.branch();
-    started.progress = branch;
-    let now = services.now();
-    let flight = match services.flights.join(key, now, || shared(started, key)) {
+    work.progress = branch;
+    let now = call.services.now();
+    let flight = match call.services.flights.join(key, now, || run(work)) {
         Ok(flight) => flight,
         Err(JoinError::Full) => {
             let detail = "too many callers wait for the same answer";
@@ -131,7 +248,7 @@ async fn join(call: &mut Call, key: Key) -> Result<Answer, Box<Failure>> {
             )
             .because(Cause::Overloaded));
         }
-        Err(JoinError::NotShared) => return alone(call).await,
+        Err(JoinError::NotShared) => return Ok(Joined::Alone),
     };
     let leads = flight.is_leader();
     if !leads {
@@ -146,26 +263,29 @@ async fn join(call: &mut Call, key: Key) -> Result<Answer, Box<Failure>> {
         })?,
     };
     match landed {
-        Landed::Shared(landing) => match &*landing {
-            Landing::Reply(shared) => {
-                let (source, status) = if leads {
-                    (shared.source().clone(), CacheStatus::Miss { stored: shared.stored, collapsed: false })
-                } else {
-                    call.operation.metrics.cache("coalesced");
-                    (Source::Coalesced, CacheStatus::Miss { stored: shared.stored, collapsed: true })
-                };
-                Ok(shared.copy(&source).into_answer(status))
-            }
-            Landing::Failed(failure) => {
-                let source = if leads { Source::Upstream } else { Source::Coalesced };
-                Err(failure.copy(&source))
-            }
-        },
-        Landed::Private(result) => {
-            result.map(|reply| reply.into_answer(CacheStatus::Miss { stored: false, collapsed: false }))
+        Landed::Shared(landing) => Ok(Joined::Landed { landing, leads }),
+        Landed::Private(result) => Ok(Joined::Private(result)),
+        Landed::NotShared => Ok(Joined::Alone),
+        Landed::Failed => Err(bug("a fetch ended without a result")),
+    }
+}
+
+fn landed(call: &Call, landing: &Landing, leads: bool) -> Result<Answer, Box<Failure>> {
+    match landing {
+        Landing::Reply(shared) => {
+            let (source, status) = if leads {
+                (shared.source().clone(), CacheStatus::Miss { stored: shared.stored, collapsed: false })
+            } else {
+                call.operation.metrics.cache("coalesced");
+                (Source::Coalesced, CacheStatus::Miss { stored: shared.stored, collapsed: true })
+            };
+            Ok(shared.copy(&source).into_answer(status))
         }
-        Landed::NotShared => alone(call).await,
-        Landed::Failed => Err(super::request::bug("a fetch ended without a result")),
+        Landing::Failed(failure) => {
+            let source = if leads { Source::Upstream } else { Source::Coalesced };
+            Err(failure.copy(&source))
+        }
+        Landing::Kept(_) => Err(bug("a reply by HTTP landed where a rule decides")),
     }
 }
 
@@ -180,12 +300,15 @@ async fn shared(work: Fetch, key: Key) -> Fetched<Landing, Result<Reply, Box<Fai
     let services = Arc::clone(&work.services);
     let operation = Arc::clone(&work.operation);
     let epoch = services.cache.epoch(&operation.scope);
-    let Some(rule) = operation.policy.cache else { return Fetched::Private(fetch(work).await) };
+    let Some(rule) = operation.policy.cache.and_then(CachePolicy::rule) else {
+        return Fetched::Private(fetch(work).await);
+    };
     let store = |status, headers: &HeaderMap, body: &bytes::Bytes, ttl: Duration, rule: &CacheRule| {
         // A cookie is for one caller; an entry is for all.
         if headers.contains_key(SET_COOKIE) {
             return false;
         }
+        let Ok(tags) = tags(operation.scope.integration(), headers, None) else { return false };
         let entry = Entry {
             status,
             headers: headers.clone(),
@@ -197,7 +320,7 @@ async fn shared(work: Fetch, key: Key) -> Fetched<Landing, Result<Reply, Box<Fai
             keep_stale: rule.keep_stale,
             scope: operation.scope.clone(),
         };
-        services.cache.put(key, entry, epoch) == Stored::Yes
+        services.cache.put_tagged(key, entry, tags, epoch) == Stored::Yes
     };
     match fetch(work).await {
         Ok(reply) => {

@@ -5,6 +5,7 @@ use super::{
     call::{Fetch, Input},
     phases::{self, from_guest, request_head},
     request::{Outbound, OutboundBody},
+    side::DEFAULT_ENDPOINT,
 };
 use crate::model::{Payload, Source, has_dot_segment, is_hop_by_hop, strip_hop_by_hop};
 use bascule_plugin_host::{HostBody, MappedRequest, Mapping, OutgoingBody, Phase, PluginError};
@@ -38,7 +39,7 @@ pub(super) async fn map_request(fetch: &Fetch, draft: Outbound) -> Result<Mapped
         (_, OutboundBody::Held(octets)) => HostBody::bytes(octets.clone()),
     };
     let head = request_head(&draft.method, &draft.path, draft.query.as_deref(), &draft.headers);
-    let context = phases::context(fetch, 0, fetch.idempotency_key.as_ref());
+    let context = phases::context(fetch, mapper, 0, fetch.idempotency_key.as_ref());
     let work = mapper.plugin.map_request(&context, head, input);
     let mapping = phases::timed(&fetch.services, &fetch.progress, Phase::RequestMapper, mapper, work).await;
     match mapping.map_err(|error| Failure::plain(phases::problem(&error)))? {
@@ -56,7 +57,8 @@ pub(super) async fn map_request(fetch: &Fetch, draft: Outbound) -> Result<Mapped
                 body,
                 source: Source::Plugin,
                 stored: false,
-                hit: None,
+                cache: None,
+                upstream: None,
             }))
         }
     }
@@ -73,6 +75,7 @@ fn checked(fetch: &Fetch, draft: Outbound, mapped: MappedRequest) -> Result<Mapp
     let method = Method::from_bytes(head.method.as_bytes()).map_err(|_| "its method is none".to_owned())?;
     let endpoint = match &head.endpoint {
         None => draft.endpoint,
+        Some(name) if name == DEFAULT_ENDPOINT => draft.endpoint,
         Some(name) => fetch
             .integration
             .endpoints

@@ -2,13 +2,18 @@
 //! `contract.md` §3 promises.
 
 use super::{
-    BoundPlugin, Call, Failure, Progress, Services,
+    BoundPlugin, Call, Failure, LiveIntegration, Progress, Services,
     call::{Fetch, Input},
 };
-use crate::model::{CallPhase, Code, Problem};
-use bascule_plugin_host::{
-    CallContext, Fault, FaultKind, Header, Phase, PluginError, RequestHead, ResponseHead, Tokens,
+use crate::{
+    model::{CallPhase, Code, Problem},
+    telemetry::HookSpan,
 };
+use bascule_plugin_host::{
+    CallContext, Fault, FaultKind, Header, Phase, PluginError, RequestHead, ResponseHead, SideRequests,
+    Tokens,
+};
+use bascule_resilience::{Deadline, Priority, RenewError};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use std::{
     future::Future,
@@ -17,11 +22,15 @@ use std::{
 };
 
 /// The credential profile: one per integration, its own (`contract.md` §6).
-const DEFAULT_PROFILE: &str = "default";
+pub(super) const DEFAULT_PROFILE: &str = "default";
 
 /// The plugins of one operation, by phase.
 #[derive(Clone, Default)]
 pub struct Phases {
+    /// At most one.
+    pub cache_policy: Option<BoundPlugin>,
+    /// At most one.
+    pub token_source: Option<BoundPlugin>,
     /// At most one.
     pub request_mapper: Option<BoundPlugin>,
     /// At most one.
@@ -37,13 +46,18 @@ pub struct Phases {
 impl Phases {
     /// Digests of the plugins that shape an answer: part of its cache key.
     pub(super) fn digests(&self) -> impl Iterator<Item = &str> {
-        let single = [&self.request_mapper, &self.classifier].into_iter().flatten();
+        let single = [&self.cache_policy, &self.request_mapper, &self.classifier].into_iter().flatten();
         single.chain(&self.response_mappers).map(|bound| bound.plugin.digest())
     }
 }
 
 /// The call's facts for a plugin. Attempt 0 is outside the attempt loop.
-pub(super) fn context(fetch: &Fetch, attempt: u32, key: Option<&HeaderValue>) -> CallContext {
+pub(super) fn context(
+    fetch: &Fetch,
+    plugin: &BoundPlugin,
+    attempt: u32,
+    key: Option<&HeaderValue>,
+) -> CallContext {
     CallContext {
         integration: fetch.integration.settings.name.shared(),
         operation: fetch.operation.name.shared(),
@@ -55,12 +69,12 @@ pub(super) fn context(fetch: &Fetch, attempt: u32, key: Option<&HeaderValue>) ->
         parameters: parameters(&fetch.input),
         now: SystemTime::now(),
         tokens: Tokens::default(),
-        side: None,
+        side: side(&fetch.integration, plugin, fetch.deadline, fetch.priority()),
     }
 }
 
-/// The same for a phase that runs after the fetch has ended.
-pub(super) fn call_context(call: &Call) -> CallContext {
+/// The same for a phase that runs before the fetch begins or after it has ended.
+pub(super) fn call_context(call: &Call, plugin: &BoundPlugin) -> CallContext {
     CallContext {
         integration: call.integration.settings.name.shared(),
         operation: call.operation.name.shared(),
@@ -72,8 +86,24 @@ pub(super) fn call_context(call: &Call) -> CallContext {
         parameters: parameters(&call.input),
         now: SystemTime::now(),
         tokens: Tokens::default(),
-        side: None,
+        side: side(
+            &call.integration,
+            plugin,
+            call.cap,
+            call.priority.unwrap_or(call.operation.policy.priority),
+        ),
     }
+}
+
+/// Who sends the plugin's side requests, if it may send any.
+fn side(
+    integration: &LiveIntegration,
+    plugin: &BoundPlugin,
+    deadline: Deadline,
+    priority: Priority,
+) -> Option<Arc<dyn SideRequests>> {
+    let side = integration.side.as_ref().filter(|_| plugin.sends)?;
+    Some(side.sender(deadline, priority))
 }
 
 fn parameters(input: &Input) -> Arc<str> {
@@ -91,10 +121,13 @@ pub(super) async fn timed<T>(
     plugin: &BoundPlugin,
     work: impl Future<Output = Result<T, PluginError>>,
 ) -> Result<T, PluginError> {
-    let span = progress.plugin_span(phase.as_str(), plugin.plugin.name());
+    let span = progress.plugin_span(phase.as_str(), plugin.plugin.name()).map(HookSpan::new);
     let begun = services.now();
     let before = progress.enter(CallPhase::Plugin, begun);
-    let done = work.await;
+    let done = match &span {
+        Some(span) => span.run(work).await,
+        None => work.await,
+    };
     let now = services.now();
     progress.back(before, now);
     progress.add_plugin(now.saturating_duration_since(begun));
@@ -186,6 +219,22 @@ pub(super) fn signing_failure(error: &PluginError) -> Box<Failure> {
         sandbox => problem(sandbox),
     };
     Failure::plain(problem)
+}
+
+/// No token could be had: nothing has been sent. What the sandbox has to say keeps its own codes.
+pub(super) fn token_failure(error: &RenewError<PluginError>) -> Box<Failure> {
+    match error {
+        RenewError::Failed(PluginError::Fault(fault)) => {
+            let problem = Problem::new(Code::UpstreamAuth, fault.message.as_str());
+            Failure::no_credentials(problem.with("code", fault.code.as_str()))
+        }
+        RenewError::Failed(PluginError::BadAnswer { reason }) => {
+            let detail = format!("the plugin's token cannot be used: {reason}");
+            Failure::no_credentials(Problem::new(Code::UpstreamAuth, detail))
+        }
+        RenewError::Failed(sandbox) => Failure::no_credentials(problem(sandbox)),
+        _ => Failure::no_token(),
+    }
 }
 
 /// Any failure of a response mapper: the effect upstream has happened, so it is never retried.

@@ -1,6 +1,9 @@
 //! What a fetch brings back: an answer that does not know yet how it reached its caller.
 
-use super::Failure;
+use super::{
+    Failure,
+    http_cache::{Kept, Upstream},
+};
 use crate::model::{Answer, CacheStatus, Payload, Source};
 use bascule_cache::Entry;
 use bytes::Bytes;
@@ -20,8 +23,10 @@ pub struct Reply {
     pub source: Source,
     /// Whether it went into the cache.
     pub stored: bool,
-    /// What the cache had to do with it, and its age, when it came from there.
-    pub hit: Option<(CacheStatus, Duration)>,
+    /// What the cache had to do with it where that is known by now, and its age, when it came from there.
+    pub cache: Option<(CacheStatus, Option<Duration>)>,
+    /// The provider's own head, where HTTP's rules need it.
+    pub upstream: Option<Box<Upstream>>,
 }
 
 /// A reply that can be had any number of times.
@@ -39,6 +44,8 @@ pub struct SharedReply {
 pub enum Landing {
     /// A reply.
     Reply(SharedReply),
+    /// A reply that may be shared by the rules of HTTP.
+    Kept(Kept),
     /// Its failure; each waiter walks its own ladder.
     Failed(Failure<SharedReply>),
 }
@@ -46,10 +53,7 @@ pub enum Landing {
 impl Reply {
     /// The answer for the caller who waited for this very fetch, or needed none.
     pub(super) fn into_answer(self, cache: CacheStatus) -> Answer {
-        let (cache, age) = match self.hit {
-            Some((status, age)) => (status, Some(age)),
-            None => (cache, None),
-        };
+        let (cache, age) = self.cache.unwrap_or((cache, None));
         Answer {
             status: self.status,
             headers: self.headers,
@@ -82,7 +86,8 @@ impl Reply {
             body: Payload::Full(entry.body.clone()),
             source,
             stored: true,
-            hit: Some((CacheStatus::Hit { ttl: entry.ttl_left(now), detail: None }, entry.age(now))),
+            cache: Some((CacheStatus::Hit { ttl: entry.ttl_left(now), detail: None }, Some(entry.age(now)))),
+            upstream: None,
         }
     }
 }
@@ -95,7 +100,8 @@ impl SharedReply {
             body: Payload::Full(self.body.clone()),
             source: source.clone(),
             stored: self.stored,
-            hit: None,
+            cache: None,
+            upstream: None,
         }
     }
 

@@ -26,20 +26,20 @@ pub(super) async fn map_response(
     received: Received,
     carry: Vec<u8>,
 ) -> Result<Reply, Box<Failure>> {
-    let Received { mut status, mut headers, mut body } = received;
-    let upstream = status;
+    let Received { mut status, mut headers, mut body, upstream } = received;
+    let answered = status;
     for mapper in &fetch.operation.phases.response_mappers {
         let shown = match &body {
             Payload::Full(octets) => HostBody::bytes(octets.clone()),
             Payload::Stream(stream) => HostBody::one_shot(stream.size_hint().exact()),
         };
-        let context = phases::context(fetch, 0, fetch.idempotency_key.as_ref());
+        let context = phases::context(fetch, mapper, 0, fetch.idempotency_key.as_ref());
         let work =
             mapper.plugin.map_response(&context, response_head(status, &headers), shown, carry.clone());
         let mapped =
             phases::timed(&fetch.services, &fetch.progress, Phase::ResponseMapper, mapper, work).await;
-        let mapped = mapped.map_err(|error| mapping_failure(&error, upstream))?;
-        let bad = |reason: String| mapping_failure(&PluginError::BadAnswer { reason }, upstream);
+        let mapped = mapped.map_err(|error| mapping_failure(&error, answered))?;
+        let bad = |reason: String| mapping_failure(&PluginError::BadAnswer { reason }, answered);
         status = StatusCode::from_u16(mapped.status).map_err(|_| bad("its status is none".into()))?;
         headers = from_guest(&mapped.headers).map_err(bad)?;
         strip_hop_by_hop(&mut headers);
@@ -49,7 +49,7 @@ pub(super) async fn map_response(
             body = Payload::Full(octets);
         }
     }
-    Ok(Reply { status, headers, body, source: Source::Upstream, stored: false, hit: None })
+    Ok(Reply { status, headers, body, source: Source::Upstream, stored: false, cache: None, upstream })
 }
 
 /// Ties the place among the integration's calls, and the breaker's late verdict, to the end of a

@@ -37,6 +37,12 @@ pub mod metric {
     pub const CONCURRENCY_IN_FLIGHT: &str = "concurrency_in_flight";
     /// Calls that wait for a place.
     pub const CONCURRENCY_WAITING: &str = "concurrency_waiting";
+    /// Octets of stored answers.
+    pub const CACHE_BYTES: &str = "cache_bytes";
+    /// Stored answers.
+    pub const CACHE_ENTRIES: &str = "cache_entries";
+    /// Stored answers that were given up for lack of room.
+    pub const CACHE_EVICTIONS: &str = "cache_evictions";
     /// Answers by the rung of the fallback ladder that gave them.
     pub const FALLBACK: &str = "fallback_total";
     /// Entries of the outbox.
@@ -51,6 +57,10 @@ pub mod metric {
     pub const PLUGIN_FAILURES: &str = "plugin_failures_total";
     /// Versions of plugins that were taken back.
     pub const PLUGIN_ROLLBACKS: &str = "plugin_rollbacks_total";
+    /// Side requests of plugins, by what became of them.
+    pub const SIDE_REQUESTS: &str = "plugin_side_requests_total";
+    /// What stands before the names of metrics that plugins make.
+    pub const PLUGIN_OWN: &str = "plugin_custom_";
     /// Time limits that passed, by kind.
     pub const TIMEOUTS: &str = "timeouts_total";
 }
@@ -83,6 +93,8 @@ pub mod label {
     pub const PLUGIN: &str = "plugin";
     /// The plugin's hook.
     pub const HOOK: &str = "hook";
+    /// The endpoint that a plugin sends to.
+    pub const TARGET: &str = "target";
     /// Kind of failure or time limit.
     pub const KIND: &str = "kind";
     /// What a label says once it has had too many values.
@@ -117,6 +129,8 @@ pub mod span {
     pub const PLUGIN: &str = "bascule.plugin";
     /// The plugin's hook.
     pub const HOOK: &str = "bascule.hook";
+    /// What stands before the names of attributes that a plugin sets.
+    pub const PLUGIN_OWN: &str = "plugin.";
     /// On events: what the attempt came to.
     pub const OUTCOME: &str = "bascule.outcome";
     /// On events: milliseconds until the next attempt.

@@ -11,6 +11,7 @@ mod lazy;
 mod ledger;
 mod levels;
 mod plugin;
+mod plugin_own;
 
 use std::{thread, time::Duration};
 
@@ -25,8 +26,10 @@ use prometheus::{Registry, TextEncoder};
 pub use bound::{IntegrationMetrics, OperationMetrics};
 use instruments::Instruments;
 pub(crate) use levels::Look;
-pub use levels::{Concurrency, Levels};
+pub use levels::{Concurrency, Held, Levels};
 use plugin::PluginMetrics;
+pub use plugin_own::PluginLabels;
+use plugin_own::PluginOwn;
 
 /// Most series of one metric; what is beyond is counted together as `otel_metric_overflow`. It is far
 /// above what configurations hold (500 operations with 10 statuses are 5000) and stops runaway memory.
@@ -42,6 +45,7 @@ pub(super) struct Metrics {
     registry: Registry,
     instruments: Instruments,
     plugins: PluginMetrics,
+    plugins_own: PluginOwn,
     levels: levels::Source,
 }
 
@@ -71,9 +75,10 @@ impl Metrics {
         let meter = provider.meter("bascule");
         let instruments = Instruments::new(&meter);
         let plugins = PluginMetrics::new(&instruments);
+        let plugins_own = PluginOwn::new(meter.clone());
         let levels = levels::Source::default();
         levels::register(&meter, &levels);
-        Ok(Self { provider: Some(provider), registry, instruments, plugins, levels })
+        Ok(Self { provider: Some(provider), registry, instruments, plugins, plugins_own, levels })
     }
 
     pub(super) fn operation(&self, integration: &str, operation: &str) -> OperationMetrics {
@@ -90,6 +95,14 @@ impl Metrics {
 
     pub(super) fn plugin_rolled_back(&self, plugin: &str) {
         self.plugins.rolled_back(plugin);
+    }
+
+    pub(super) fn side_request(&self, plugin: &str, integration: &str, endpoint: &str, result: &'static str) {
+        self.plugins.side_request(plugin, integration, endpoint, result);
+    }
+
+    pub(super) fn plugins_own(&self) -> &PluginOwn {
+        &self.plugins_own
     }
 
     /// Says where the gauges look that are read and not counted. Only the first call has an effect.

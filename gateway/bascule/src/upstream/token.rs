@@ -1,8 +1,8 @@
-//! OAuth 2 client credentials (RFC 6749 §4.4): one token per integration, fetched by one caller at a time.
+//! Tokens that are held and renewed, and OAuth 2 client credentials (RFC 6749 §4.4), by which an integration gets one.
 //!
-//! When it is fetched, who waits and who shares a failure is [`Renewing`]'s work: a token is renewed at 80 % of its
+//! When a token is fetched, who waits and who shares a failure is [`Renewing`]'s work: it is renewed at 80 % of its
 //! life in the background while callers go on with the old one, and after its real end it is never used again. Here
-//! is only how a token is asked for and how the answer is read.
+//! are the lives that are believed, and how a token is asked for by OAuth 2 and how the answer is read.
 
 use super::{Client, Endpoint, RequestBody};
 use crate::{
@@ -17,7 +17,7 @@ use http::{
 };
 use http_body_util::{BodyExt, Limited};
 use serde::Deserialize;
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 /// Largest token answer, in octets: tokens are a few KiB at most.
 const ANSWER_MAX: usize = 256 * 1024;
@@ -28,7 +28,7 @@ const LIFE_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Shortest life that is believed: who answers with zero means that it does not say, and those who wait use it once.
 const LIFE_MIN: Duration = Duration::from_secs(1);
 /// Longest a fetch may take, whatever the call's own timeouts are.
-const FETCH_LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const FETCH_LIMIT: Duration = Duration::from_secs(30);
 /// How long a failed early renewal waits for the next try.
 const RENEW_PAUSE: Duration = Duration::from_secs(5);
 
@@ -37,8 +37,8 @@ const RENEW_PAUSE: Duration = Duration::from_secs(5);
 #[error("{0}")]
 pub struct TokenError(Arc<str>);
 
-/// Holds an integration's token.
-pub struct TokenCell(Renewing<Secret, TokenError>);
+/// Holds a token; `E` says why one could not be had.
+pub struct TokenCell<E = TokenError>(Renewing<Secret, E>);
 
 /// Where a token is asked for, and with what.
 struct Grant {
@@ -50,6 +50,38 @@ struct Grant {
     timeouts: Timeouts,
 }
 
+impl<E: Clone + Send + Sync + 'static> TokenCell<E> {
+    /// A cell without a token yet, which `fetch` gets; `told` hears of every fetch that failed.
+    pub(crate) fn by<F>(
+        fetch: impl Fn() -> F + Send + Sync + 'static,
+        told: impl Fn(&RenewError<E>) + Send + Sync + 'static,
+    ) -> Arc<Self>
+    where
+        F: Future<Output = Result<Fresh<Secret>, E>> + Send + 'static,
+    {
+        let token = Renewing::new(fetch).retry_pause(RENEW_PAUSE).fetch_timeout(FETCH_LIMIT).on_failure(told);
+        Arc::new(Self(token.build()))
+    }
+
+    /// A token that is valid now. Cancel-safe: a fetch that was begun goes on for the others.
+    ///
+    /// # Errors
+    /// [`RenewError`] when there is none and none could be fetched.
+    pub async fn get(&self) -> Result<Secret, RenewError<E>> {
+        self.0.get().await
+    }
+
+    /// Forgets a token that the provider no longer takes; a newer one stays.
+    pub fn invalidate(&self, value: &Secret) {
+        self.0.invalidate(value);
+    }
+}
+
+/// A token with the life that is believed of it; `None`: its source does not say.
+pub(crate) fn fresh(value: Secret, life: Option<Duration>) -> Fresh<Secret> {
+    Fresh { value, life: life.unwrap_or(LIFE_DEFAULT).clamp(LIFE_MIN, LIFE_MAX) }
+}
+
 impl TokenCell {
     /// A cell without a token yet. `base` is the token endpoint's scheme and authority.
     pub fn new(client: Client, settings: &OAuth2, base: BaseUrl, timeouts: Timeouts) -> Arc<Self> {
@@ -59,28 +91,10 @@ impl TokenCell {
             let grant = Arc::clone(&grant);
             async move { grant.ask().await }
         };
-        let token = Renewing::new(fetch)
-            .retry_pause(RENEW_PAUSE)
-            .fetch_timeout(FETCH_LIMIT)
-            .on_failure(move |error| {
-                let error = explained(error.clone());
-                tracing::warn!(%host, %error, "no token could be fetched");
-            })
-            .build();
-        Arc::new(Self(token))
-    }
-
-    /// A token that is valid now. Cancel-safe: a fetch that was begun goes on for the others.
-    ///
-    /// # Errors
-    /// [`TokenError`] when there is none and none could be fetched.
-    pub async fn get(&self) -> Result<Secret, TokenError> {
-        self.0.get().await.map_err(explained)
-    }
-
-    /// Forgets a token that the provider no longer takes; a newer one stays.
-    pub fn invalidate(&self, value: &Secret) {
-        self.0.invalidate(value);
+        Self::by(fetch, move |error| {
+            let error = explained(error.clone());
+            tracing::warn!(%host, %error, "no token could be fetched");
+        })
     }
 }
 
@@ -185,11 +199,11 @@ fn read_token(answer: &[u8]) -> Option<Fresh<Secret>> {
         Some(serde_json::Value::String(text)) => text.parse().ok(),
         _ => None,
     };
-    let life = seconds.and_then(|s| Duration::try_from_secs_f64(s).ok()).unwrap_or(LIFE_DEFAULT);
+    let life = seconds.and_then(|s| Duration::try_from_secs_f64(s).ok());
     if granted.access_token.is_empty() {
         return None;
     }
-    Some(Fresh { value: Secret::new(granted.access_token), life: life.clamp(LIFE_MIN, LIFE_MAX) })
+    Some(fresh(Secret::new(granted.access_token), life))
 }
 
 #[cfg(test)]

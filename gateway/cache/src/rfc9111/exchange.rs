@@ -247,6 +247,12 @@ impl Storable {
         &self.terms
     }
 
+    /// The provider's status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// The requests that it is for. Who waited for this answer with another one cannot have it.
     #[must_use]
     pub fn selecting(&self) -> &Selecting {

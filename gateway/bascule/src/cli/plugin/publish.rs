@@ -5,7 +5,7 @@ use crate::{
     app::PluginSources,
     cli::{
         exit::{Exit, print},
-        inspect::{inspection, octets},
+        inspect::{inspection, octets_of},
     },
     telemetry::rfc3339,
     upstream::Tls,
@@ -46,10 +46,10 @@ pub(super) async fn push(args: &PushArgs) -> anyhow::Result<Exit> {
     let reference = Reference::parse(&args.reference)?;
     let Reference::Oci(to) = &reference else { bail!("`{reference}` is no registry's: write oci://…") };
     let key = args.sign.as_deref().map(signing_key).transpose()?;
-    let content = octets(&args.file)?;
-    let inspection = inspection(&content)?;
+    let octets = octets_of(&args.file)?;
+    let inspection = inspection(&octets)?;
     let what = Push {
-        content: content.into_owned().into(),
+        content: octets.into_owned().into(),
         created: rfc3339(SystemTime::now()),
         component: summary(&inspection),
         annotations: annotations(&inspection),

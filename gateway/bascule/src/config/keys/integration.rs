@@ -1,6 +1,6 @@
 //! Keys of `integrations/NAME.toml`.
 
-use super::{COUNT, Kind, Table, key, later, limits::*, operation::OPERATION, policies::*};
+use super::{Kind, Table, key, later, limits::*, operation::OPERATION, policies::*};
 
 /// `integrations/NAME.toml`.
 pub(crate) static INTEGRATION: Table = Table {
@@ -66,7 +66,7 @@ static AUTH: Table = Table {
             "type",
             Kind::Choice { now: &["none", "bearer", "api_key", "basic", "oauth2", "plugin"], later: &[] },
             "`bearer`: token. `api_key`: key, in, name. `basic`: username, password. `oauth2` (client credentials): \
-             token_url, client_id, client_secret, scopes, audience. `plugin`: a `signer` or `token-source` of `[[plugins]]`.",
+             token_url, client_id, client_secret, scopes, audience. `plugin`: a `signer` or `token-source` of `[[plugins]]`; scopes.",
         )
         .required(),
         key("token", Kind::Secret, "bearer: the token. Required."),
@@ -78,7 +78,7 @@ static AUTH: Table = Table {
         key("token_url", BASE_URL, "oauth2: the token endpoint. Required."),
         key("client_id", Kind::Text, "oauth2: the client. Required."),
         key("client_secret", Kind::Secret, "oauth2: its secret. Required."),
-        key("scopes", Kind::List(&Kind::Text), "oauth2: scopes to ask for; none when absent."),
+        key("scopes", Kind::List(&Kind::Text), "oauth2: scopes to ask for, together; none when absent. plugin: scopes that the `token-source` is asked for, one token each; the empty scope when absent."),
         key("audience", Kind::Text, "oauth2: `audience`, which some providers want."),
     ],
 };
@@ -119,7 +119,8 @@ static PLUGIN: Table = Table {
         key(
             "grants",
             Kind::List(&Kind::Text),
-            "What it may use beyond `types`, `context`, `log`, `config` and `clock`: `\"random\"`, `\"body-read\"`.",
+            "What it may use beyond `types`, `context`, `log`, `config` and `clock`: `\"random\"`, `\"body-read\"`, `\"telemetry\"`, \
+             `\"state\"`, `\"http:ENDPOINT\"` (`default` is `base_url`), `\"reveal:NAME\"` (a secret of `credentials`; warned about).",
         )
         .or("[]"),
         key(
@@ -142,7 +143,7 @@ static PLUGIN: Table = Table {
         key(
             "operations",
             Kind::List(&Kind::Text),
-            "The operations it applies to. Absent: all of them, and its signer and classifier for `/proxy`; `proxy` names all its phases there.",
+            "The operations it applies to. Absent: all of them, and its signer, token source and classifier for `/proxy`; `proxy` names all its phases there.",
         ),
         key("limits", Kind::Table(&PLUGIN_LIMITS), "Its limits; what is absent is the host's default."),
         key(
@@ -159,12 +160,58 @@ static PLUGIN: Table = Table {
 static PLUGIN_LIMITS: Table = Table {
     name: "plugin_limits",
     title: "plugins[].limits",
-    about: "Limits of one plugin.",
+    about: "Limits of one plugin. What is absent is the host's default; nothing goes beyond the cap.",
     keys: &[
-        key("memory", Kind::Size, "Linear memory of one instance; 64MiB when absent."),
-        key("cpu", Kind::Duration, "CPU time of one phase; 20 to 100ms by phase when absent."),
-        key("wall", Kind::Duration, "Wall time of one phase; 250ms when absent."),
-        key("body", Kind::Size, "Largest body that it may read; 2MiB when absent."),
-        key("instances", COUNT, "Instances at a time; 64 when absent."),
+        key("memory", Kind::Size, "Linear memory of one instance; 64MiB when absent, at most 4GiB."),
+        key("cpu", Kind::Duration, "CPU time of one phase; 20 to 100ms by phase when absent, at most 1m."),
+        key(
+            "wall",
+            Kind::Duration,
+            "Wall time of one phase; 250ms when absent, 5s with a grant `http:…`, at most 10m.",
+        ),
+        key(
+            "body",
+            Kind::Size,
+            "Largest body that it may read, make or fetch; 2MiB when absent, at most 64MiB.",
+        ),
+        key("instances", up_to(65_536), "Instances at a time; 64 when absent."),
+        key("artifact", Kind::Size, "Largest file that is loaded; 32MiB when absent, at most 64MiB."),
+        key("header_lines", up_to(1_000), "Header lines that a phase may return; 100 when absent."),
+        key("header_bytes", Kind::Size, "Octets of the same; 32KiB when absent, at most 256KiB."),
+        key("log_lines", up_to(10_000), "Log lines of one phase; 32 when absent."),
+        key("log_bytes", Kind::Size, "Octets of the same; 8KiB when absent, at most 1MiB."),
+        key("side_requests", up_to(100), "Side requests of one phase; 4 when absent."),
+        key("handles", up_to(65_536), "Bodies and keys that one phase may hold; 256 when absent."),
+        key("key_opens", up_to(65_536), "Keys that one phase may open; 64 when absent."),
+        key(
+            "breaker",
+            Kind::Table(&PLUGIN_BREAKER),
+            "When the plugin is left alone. Absent: the defaults of the table.",
+        ),
     ],
 };
+
+static PLUGIN_BREAKER: Table = Table {
+    name: "plugin_breaker",
+    title: "plugins[].limits.breaker",
+    about: "A plugin that keeps failing (traps, limits) is left alone for a while: its calls are refused with `plugin-unavailable`.",
+    keys: &[
+        key("failures", up_to(1_000), "Failures in a row that open it; 5 when absent."),
+        key(
+            "min_calls",
+            up_to(100_000),
+            "Calls within 10s of which half must fail to open it; 20 when absent.",
+        ),
+        key(
+            "open",
+            Kind::Duration,
+            "How long it stays open at first, doubling; 10s when absent, at most 1h.",
+        ),
+        key("open_max", Kind::Duration, "How long it stays open at most; 5m when absent, at most 1h."),
+    ],
+};
+
+/// A whole number from 1 to its cap.
+const fn up_to(max: u64) -> Kind {
+    Kind::Integer { min: 1, max }
+}

@@ -73,10 +73,10 @@ pub(super) static OPERATION: Table = Table {
             "cache",
             Kind::AnyOf(&[
                 Kind::Duration,
-                Kind::Choice { now: &["off"], later: &["http"] },
+                Kind::Choice { now: &["off", "http"], later: &[] },
                 Kind::Table(&OPERATION_CACHE),
             ]),
-            "A duration, `\"off\"` or a table. Absent: the integration's `[cache]` when the method is GET or HEAD.",
+            "A duration, `\"http\"` (as the provider's answers say), `\"off\"` or a table. Absent: the integration's `[cache]` when the method is GET or HEAD.",
         ),
         FALLBACK,
         FALLBACK_ON,

@@ -310,6 +310,8 @@ pub(super) const STALE_WHILE_REVALIDATE: Key = key(
     "How long an expired entry is answered while it is refreshed behind the caller's back; 0s when absent.",
 );
 
+const MODE: Kind = Kind::Choice { now: &["rule", "http"], later: &[] };
+
 pub(super) static CACHE: Table = Table {
     name: "cache",
     title: "[cache] of an integration",
@@ -323,14 +325,17 @@ pub(super) static CACHE: Table = Table {
         ),
         key(
             "mode",
-            Kind::Choice { now: &["rule"], later: &["http"] },
-            "`rule`: the durations of this file decide.",
+            MODE,
+            "`rule`: the durations of this file decide. `http`: the provider's answers say how they may be cached \
+             (RFC 9111).",
         )
         .or("\"rule\""),
+        key("proxy", Kind::Boolean, "Whether GET and HEAD through `/proxy` are cached.").or("false"),
         key(
-            "proxy",
+            "share_cookies",
             Kind::Boolean,
-            "Whether calls through `/proxy` are cached; only `false` in this version.",
+            "With `http`: whether an answer to a request with `Cookie`, or with `Set-Cookie`, is shared when it has a \
+             lifetime of its own; otherwise it needs `public` or `s-maxage`.",
         )
         .or("false"),
         KEEP_STALE,
@@ -356,6 +361,10 @@ pub(super) static OPERATION_CACHE: Table = Table {
         ),
         later("vary_by", "leave it out; headers named by `forward_headers` join the cache key"),
         later("shared", "every gateway has a store of its own; leave it out"),
-        later("mode", "leave it out: durations of this file decide"),
+        key(
+            "mode",
+            MODE,
+            "As in `[cache]`; the integration's when absent, and `rule` where there is a `ttl`.",
+        ),
     ],
 };

@@ -11,6 +11,9 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 /// The header of API keys when no other is named.
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
+/// Tokens that one integration may hold: each is renewed by itself, and every signer is offered all of them.
+const TOKEN_SCOPES_MAX: usize = 16;
+
 /// Reads `[auth]`. None when it has problems.
 pub(crate) fn auth(table: Reader<'_, '_>, has_plugins: bool) -> Option<Auth> {
     let help = "write type = \"bearer\", \"api_key\", \"basic\", \"oauth2\", \"plugin\" or \"none\"";
@@ -28,7 +31,7 @@ pub(crate) fn auth(table: Reader<'_, '_>, has_plugins: bool) -> Option<Auth> {
                     "add a [[plugins]] table, e.g. with source = \"builtin:aws-sigv4\"",
                 );
             }
-            Some(Auth::Plugin)
+            Some(Auth::Plugin { scopes: token_scopes(&table) })
         }
         _ => Some(Auth::None),
     };
@@ -100,6 +103,18 @@ fn oauth2(table: &Reader<'_, '_>) -> Option<Auth> {
         scopes,
         audience,
     })))
+}
+
+/// What a token source is asked for: one token for each scope.
+fn token_scopes(table: &Reader<'_, '_>) -> Vec<String> {
+    let mut scopes = table.field("scopes").and_then(|field| field.strings()).unwrap_or_default();
+    scopes.sort();
+    scopes.dedup();
+    if scopes.len() > TOKEN_SCOPES_MAX {
+        let help = "a token with several scopes is one entry, written as the plugin wants it";
+        table.problem("scopes", format!("more than {TOKEN_SCOPES_MAX} tokens"), help);
+    }
+    if scopes.is_empty() { vec![String::new()] } else { scopes }
 }
 
 /// A key that no header can carry would only fail on the first call.

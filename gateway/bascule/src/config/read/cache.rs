@@ -3,8 +3,8 @@
 use crate::{
     config::{
         keys::Kind,
-        reader::Field,
-        settings::{CacheRule, Rung},
+        reader::{Field, Reader},
+        settings::{CachePolicy, CacheRule, HttpCache, Rung},
         suggest::did_you_mean,
     },
     model::OperationName,
@@ -14,51 +14,97 @@ use std::time::Duration;
 /// How long expired entries are kept when the ladder names `"cache"` and nothing is said.
 const KEEP_STALE: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// What an integration says about caching: the base of its operations' rules.
+/// Who decides how long answers are fresh.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Mode {
+    #[default]
+    Rule,
+    Http,
+}
+
+impl Mode {
+    fn read(table: &Reader<'_, '_>) -> Option<Self> {
+        let word = table.field("mode")?.choice()?;
+        Some(if word == "http" { Self::Http } else { Self::Rule })
+    }
+}
+
+/// What an integration says about caching: the base of its operations' policies.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct CacheBase {
+    mode: Mode,
     ttl: Option<Duration>,
+    proxy: bool,
     keep_stale: Option<Duration>,
     stale_while_revalidate: Duration,
+    share_cookies: bool,
 }
 
 impl CacheBase {
-    /// The rule of safe operations that say nothing, given their ladder.
-    pub(crate) fn rule(self, ladder: &[Rung]) -> Option<CacheRule> {
-        self.ttl.map(|ttl| self.with_ttl(ttl, ladder))
+    /// The policy of safe operations that say nothing, given their ladder.
+    fn policy(self, ladder: &[Rung]) -> Option<CachePolicy> {
+        match self.mode {
+            Mode::Http => Some(CachePolicy::Http(self.http(ladder))),
+            Mode::Rule => self.ttl.map(|ttl| CachePolicy::Rule(self.with_ttl(ttl, ladder))),
+        }
+    }
+
+    /// The policy of `/proxy`.
+    pub(crate) fn proxy(self, ladder: &[Rung]) -> Option<CachePolicy> {
+        self.policy(ladder).filter(|_| self.proxy)
     }
 
     fn with_ttl(self, ttl: Duration, ladder: &[Rung]) -> CacheRule {
-        let falls_back = ladder.iter().any(|rung| matches!(rung, Rung::Cache));
         CacheRule {
             ttl,
             negative_ttl: None,
-            keep_stale: self.keep_stale.unwrap_or(if falls_back { KEEP_STALE } else { Duration::ZERO }),
+            keep_stale: self.kept_for(ladder),
             stale_while_revalidate: self.stale_while_revalidate,
         }
+    }
+
+    fn http(self, ladder: &[Rung]) -> HttpCache {
+        HttpCache {
+            keep_stale: self.kept_for(ladder),
+            stale_while_revalidate: self.stale_while_revalidate,
+            share_cookies: self.share_cookies,
+        }
+    }
+
+    fn kept_for(self, ladder: &[Rung]) -> Duration {
+        let falls_back = ladder.iter().any(|rung| matches!(rung, Rung::Cache));
+        self.keep_stale.unwrap_or(if falls_back { KEEP_STALE } else { Duration::ZERO })
     }
 }
 
 /// Reads `[cache]` of an integration.
 pub(crate) fn cache(field: &Field<'_, '_>) -> CacheBase {
     let Some(table) = field.table() else { return CacheBase::default() };
-    // Only one word and one value are carried out; reading them refuses the others.
-    table.field("mode").and_then(|field| field.choice());
-    if table.field("proxy").and_then(|field| field.boolean()) == Some(true) {
-        table.problem(
-            "proxy",
-            "`proxy = true` is not in this version",
-            "declare operations for what is to be cached",
-        );
-    }
+    let flag = |name| table.field(name).and_then(|field| field.boolean()).unwrap_or(false);
     let base = CacheBase {
+        mode: Mode::read(&table).unwrap_or_default(),
         ttl: table.field("ttl").and_then(|field| field.duration()),
+        proxy: flag("proxy"),
         keep_stale: table.field("keep_stale").and_then(|field| field.duration()),
         stale_while_revalidate: table
             .field("stale_while_revalidate")
             .and_then(|field| field.duration())
             .unwrap_or_default(),
+        share_cookies: flag("share_cookies"),
     };
+    match base.mode {
+        Mode::Http if table.has("ttl") => table.problem(
+            "ttl",
+            "with `mode = \"http\"` the provider's answers say how long they are fresh",
+            "remove it; `cache = \"10m\"` on an operation sets a time for that one",
+        ),
+        Mode::Rule if base.proxy && !table.has("ttl") => table.problem(
+            "proxy",
+            "nothing says how long an answer is fresh",
+            "add ttl = \"10m\" or mode = \"http\"",
+        ),
+        _ => {}
+    }
     table.finish();
     base
 }
@@ -67,7 +113,7 @@ pub(crate) fn cache(field: &Field<'_, '_>) -> CacheBase {
 #[derive(Default)]
 pub(crate) struct OperationCache {
     /// How its answers are kept.
-    pub(crate) rule: Option<CacheRule>,
+    pub(crate) policy: Option<CachePolicy>,
     /// What its successes purge.
     pub(crate) purges: Vec<OperationName>,
 }
@@ -85,11 +131,11 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) operations: &'a [String],
 }
 
-/// Reads `cache` of an operation; absent, the integration's rule.
+/// Reads `cache` of an operation; absent, the integration's policy.
 pub(crate) fn operation_cache(field: Option<Field<'_, '_>>, around: Surroundings<'_>) -> OperationCache {
-    let inherited = || around.base.rule(around.ladder).filter(|_| around.cacheable);
     let Some(field) = field else {
-        return OperationCache { rule: inherited(), purges: Vec::new() };
+        let policy = around.base.policy(around.ladder).filter(|_| around.cacheable);
+        return OperationCache { policy, purges: Vec::new() };
     };
     if field.is_table() {
         return table(&field.as_kind(|kind| matches!(kind, Kind::Table(_))), around);
@@ -99,16 +145,18 @@ pub(crate) fn operation_cache(field: Option<Field<'_, '_>>, around: Surroundings
         return OperationCache::default();
     }
     let Some(text) = field.text() else { return OperationCache::default() };
-    if !text.value().starts_with(|c: char| c.is_ascii_digit()) {
-        field.as_kind(|kind| matches!(kind, Kind::Choice { .. })).choice();
-        return OperationCache::default();
-    }
-    let ttl = field.as_kind(|kind| matches!(kind, Kind::Duration)).duration();
-    if !around.cacheable {
+    let policy = if text.value().starts_with(|c: char| c.is_ascii_digit()) {
+        let ttl = field.as_kind(|kind| matches!(kind, Kind::Duration)).duration();
+        ttl.map(|ttl| CachePolicy::Rule(around.base.with_ttl(ttl, around.ladder)))
+    } else {
+        let word = field.as_kind(|kind| matches!(kind, Kind::Choice { .. })).choice();
+        word.filter(|word| *word == "http").map(|_| CachePolicy::Http(around.base.http(around.ladder)))
+    };
+    if policy.is_some() && !around.cacheable {
         unsafe_method(&field);
         return OperationCache::default();
     }
-    OperationCache { rule: ttl.map(|ttl| around.base.with_ttl(ttl, around.ladder)), purges: Vec::new() }
+    OperationCache { policy, purges: Vec::new() }
 }
 
 fn unsafe_method(field: &Field<'_, '_>) {
@@ -122,37 +170,44 @@ fn table(field: &Field<'_, '_>, around: Surroundings<'_>) -> OperationCache {
     let Some(table) = field.table() else { return OperationCache::default() };
     let duration = |name| table.field(name).and_then(|field| field.duration());
     let (ttl, negative_ttl) = (duration("ttl"), duration("negative_ttl"));
-    let (keep_stale, stale_while_revalidate) = (duration("keep_stale"), duration("stale_while_revalidate"));
+    let base = CacheBase {
+        // A time of its own is a rule of its own.
+        mode: Mode::read(&table).unwrap_or(if ttl.is_some() { Mode::Rule } else { around.base.mode }),
+        ttl: ttl.or(around.base.ttl),
+        keep_stale: duration("keep_stale").or(around.base.keep_stale),
+        stale_while_revalidate: duration("stale_while_revalidate")
+            .unwrap_or(around.base.stale_while_revalidate),
+        ..around.base
+    };
     let purges = table.field("purges").map(|field| purges(&field, around.operations)).unwrap_or_default();
-    let speaks_of_ttl = ["ttl", "negative_ttl", "keep_stale", "stale_while_revalidate"]
+    let speaks_of_answers = ["ttl", "negative_ttl", "keep_stale", "stale_while_revalidate", "mode"]
         .into_iter()
         .find(|name| table.has(name));
-    let rule = match (speaks_of_ttl, ttl.or(around.base.ttl)) {
-        (Some(_), _) if !around.cacheable => {
-            unsafe_method(field);
-            None
+    let policy = base.policy(around.ladder).filter(|_| around.cacheable);
+    match (speaks_of_answers, policy) {
+        (Some(_), _) if !around.cacheable => unsafe_method(field),
+        (Some(name), None) if !table.has("ttl") => table.problem(
+            name,
+            "nothing says how long an answer is fresh",
+            "add ttl = \"10m\", here or in [cache]",
+        ),
+        (_, Some(CachePolicy::Http(_))) => {
+            for name in ["ttl", "negative_ttl"].into_iter().filter(|name| table.has(name)) {
+                table.problem(
+                    name,
+                    "with `mode = \"http\"` the provider's answers say how long they are fresh",
+                    "remove it, or write mode = \"rule\"",
+                );
+            }
         }
-        (_, Some(ttl)) if around.cacheable => {
-            let base = around.base.with_ttl(ttl, around.ladder);
-            Some(CacheRule {
-                ttl,
-                negative_ttl,
-                keep_stale: keep_stale.unwrap_or(base.keep_stale),
-                stale_while_revalidate: stale_while_revalidate.unwrap_or(base.stale_while_revalidate),
-            })
-        }
-        (Some(name), None) if !table.has("ttl") => {
-            table.problem(
-                name,
-                "nothing says how long an answer is fresh",
-                "add ttl = \"10m\", here or in [cache]",
-            );
-            None
-        }
-        _ => None,
-    };
+        _ => {}
+    }
     table.finish();
-    OperationCache { rule, purges }
+    let policy = policy.map(|policy| match policy {
+        CachePolicy::Rule(rule) => CachePolicy::Rule(CacheRule { negative_ttl, ..rule }),
+        http @ CachePolicy::Http(_) => http,
+    });
+    OperationCache { policy, purges }
 }
 
 fn purges(field: &Field<'_, '_>, operations: &[String]) -> Vec<OperationName> {

@@ -14,7 +14,7 @@ use crate::{
     config::{
         keys::Kind,
         reader::{Field, Reader},
-        settings::{BodyKind, Branch, Operation, Parameter, PathTemplate, Rung, Timeouts},
+        settings::{BodyKind, Branch, CachePolicy, Operation, Parameter, PathTemplate, Rung, Timeouts},
     },
     model::OperationName,
 };
@@ -41,7 +41,7 @@ pub(super) fn fan_out(
     read.used(&branches);
     let rungs = rungs(&table, name, base, places);
     let cache = cache(&table, base, &rungs);
-    check_ladder(&table, &rungs, cache.rule.is_some(), &names);
+    check_ladder(&table, &rungs, cache.policy.is_some(), &names);
     let remove = "remove the rung { queue = true }";
     refuse_queue(&table, &rungs, "a fan-out is not queued: its branches are calls of their own", remove);
     let whole = table.field("timeout").and_then(|field| field.duration());
@@ -67,7 +67,7 @@ pub(super) fn fan_out(
         cost: NonZeroU32::MIN,
         priority: Priority::Normal,
         hedge: None,
-        cache: cache.rule,
+        cache: cache.policy,
         purges: Vec::new(),
         fallback: rungs,
         fallback_on,
@@ -89,7 +89,15 @@ fn cache(table: &Reader<'_, '_>, base: &Base<'_>, ladder: &[Rung]) -> OperationC
         operations: base.operations,
     };
     let cache = operation_cache(Some(field), around);
-    if !cache.purges.is_empty() || cache.rule.is_some_and(|rule| rule.negative_ttl.is_some()) {
+    let rule = cache.policy.and_then(CachePolicy::rule);
+    if cache.policy.is_some() && rule.is_none() {
+        table.problem(
+            "cache",
+            "the answers of a fan-out say nothing about caching",
+            "write a duration, or `cache = \"http\"` on its branches",
+        );
+    }
+    if !cache.purges.is_empty() || rule.is_some_and(|rule| rule.negative_ttl.is_some()) {
         table.problem(
             "cache",
             "`purges` and `negative_ttl` do not apply to a fan-out: its branches have their own",

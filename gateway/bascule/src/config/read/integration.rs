@@ -9,7 +9,7 @@ use super::{
     headers::{Values, forwarded, headers},
     limits::{check_hedge, concurrency, hedge, priority, rate_limit},
     operation::{Base, operation},
-    plugins::{endpoints, plugins},
+    plugins::{endpoint_names, endpoints, plugins},
     policies::{default_timeouts, errors, idempotency, timeouts},
     retry::{default_retry, retry},
 };
@@ -49,8 +49,10 @@ pub(crate) fn integration(
     let url = top.field("base_url");
     let has_url = url.is_some();
     let url = url.and_then(|field| base_url(&field));
-    let plugins = top.field("plugins").map(|field| plugins(&field, operations)).unwrap_or_default();
-    let endpoints = top.field("endpoints").map(|field| endpoints(&field)).unwrap_or_default();
+    let declared = top.field("endpoints");
+    let names = declared.as_ref().map(endpoint_names).unwrap_or_default();
+    let endpoints = declared.map(|field| endpoints(&field)).unwrap_or_default();
+    let plugins = top.field("plugins").map(|field| plugins(&field, operations, &names)).unwrap_or_default();
     let has_plugins = top.has("plugins");
     let auth = authentication(&top, url.as_ref(), has_plugins);
 
@@ -126,7 +128,7 @@ pub(crate) fn integration(
         plugins,
         idempotency: base.idempotency,
         errors: base.errors,
-        cache: cache_base.rule(&rungs),
+        proxy_cache: cache_base.proxy(&rungs),
         operations: built,
         file,
         digest,
@@ -197,7 +199,8 @@ fn check(
     proxy: bool,
 ) {
     let falls_back = base.fallback.iter().any(|rung| matches!(rung, Rung::Cache));
-    let caches = operations.values().any(|operation| operation.cache.is_some());
+    let caches =
+        operations.values().any(|operation| operation.cache.is_some()) || base.cache.proxy(&[]).is_some();
     if falls_back && !caches && operations.len() == base.operations.len() {
         top.warn(
             "fallback",

@@ -88,7 +88,7 @@ pub(crate) fn operation(
         operations: base.operations,
     };
     let cache = operation_cache(table.field("cache"), around);
-    check_ladder(&table, &rungs, cache.rule.is_some(), &names);
+    check_ladder(&table, &rungs, cache.policy.is_some(), &names);
     if matches!(method, Method::GET | Method::HEAD | Method::OPTIONS) {
         let message = format!("{method} changes nothing that could be done later, so it is not queued");
         refuse_queue(&table, &rungs, &message, "remove the rung { queue = true }");
@@ -145,7 +145,7 @@ pub(crate) fn operation(
         cost,
         priority,
         hedge,
-        cache: cache.rule,
+        cache: cache.policy,
         purges: cache.purges,
         fallback: rungs,
         fallback_on,

@@ -10,22 +10,22 @@ use super::{
 };
 use crate::{
     config::{
+        keys::quoted,
         reader::{Field, Reader, not_in_this_version},
-        settings::{BaseUrl, PluginLimits, PluginSettings, PluginSource},
+        settings::{BaseUrl, PluginSettings, PluginSource},
         suggest::did_you_mean,
     },
     model::OperationName,
 };
+use bascule_plugin_host::{BreakerLimits, Grants, Limits, LoadError};
 use bascule_plugin_source::Reference;
 use serde_json::Value;
-use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf};
 
-/// Capabilities that a plugin may be granted.
-const GRANTS: [&str; 2] = ["random", "body-read"];
-/// Those of the contract that this version does not have.
-const LATER: [&str; 2] = ["telemetry", "state"];
-/// Their forms with an argument.
-const LATER_WITH_ARGUMENT: [&str; 2] = ["http:", "reveal:"];
+/// Capabilities that a plugin may be granted, without those that name something.
+const GRANTS: [&str; 4] = ["random", "body-read", "telemetry", "state"];
+/// The endpoint of `base_url`, as grants and plugins name it.
+const DEFAULT_ENDPOINT: &str = "default";
 /// What every plugin may use anyway.
 const FREE: [&str; 5] = ["types", "context", "log", "config", "clock"];
 
@@ -38,12 +38,16 @@ fn applies_to_operation(field: &Field<'_, '_>, operations: &[String]) -> Option<
 }
 
 /// Reads `[[plugins]]`.
-pub(crate) fn plugins(field: &Field<'_, '_>, operations: &[String]) -> Vec<PluginSettings> {
+pub(crate) fn plugins(
+    field: &Field<'_, '_>,
+    operations: &[String],
+    endpoints: &[String],
+) -> Vec<PluginSettings> {
     let items = field.items().unwrap_or_default();
-    items.iter().filter_map(|item| plugin(item.table()?, operations)).collect()
+    items.iter().filter_map(|item| plugin(item.table()?, operations, endpoints)).collect()
 }
 
-fn plugin(table: Reader<'_, '_>, operations: &[String]) -> Option<PluginSettings> {
+fn plugin(table: Reader<'_, '_>, operations: &[String], endpoints: &[String]) -> Option<PluginSettings> {
     let source =
         table.required("source", "write source = \"builtin:NAME\" or source = \"plugins/file.wasm\"");
     let origin = source.as_ref().map(|field| field.ctx.origin(&field.path, &field.span));
@@ -57,13 +61,14 @@ fn plugin(table: Reader<'_, '_>, operations: &[String]) -> Option<PluginSettings
         table.field("signed_by").map(|field| publishers(&field, source.as_ref())).unwrap_or_default();
     let config = table.field("config").map(|field| field.json_table());
     let credentials = table.field("credentials").and_then(|field| field.entries()).unwrap_or_default();
+    let secrets: Vec<String> = credentials.iter().map(|(name, _)| name.clone()).collect();
     let credentials: BTreeMap<_, _> =
         credentials.into_iter().filter_map(|(name, value)| Some((name, value.secret()?))).collect();
     let attributes = table.field("attributes").and_then(|field| field.entries()).unwrap_or_default();
     let attributes: BTreeMap<_, _> =
         attributes.into_iter().filter_map(|(name, value)| Some((name, value.string()?))).collect();
     let grants = table.field("grants").and_then(|field| field.items()).unwrap_or_default();
-    let grants = grants.iter().filter_map(grant).collect();
+    let grants: Vec<String> = grants.iter().filter_map(|field| grant(field, endpoints, &secrets)).collect();
     let phases = table.field("phases").and_then(|field| field.items());
     let phases =
         phases.map(|items| items.iter().filter_map(|item| Some(item.choice()?.to_owned())).collect());
@@ -88,7 +93,8 @@ fn plugin(table: Reader<'_, '_>, operations: &[String]) -> Option<PluginSettings
         config: Value::Object(config.flatten().unwrap_or_default()),
         credentials,
         attributes,
-        grants,
+        // Each was found to be one.
+        grants: Grants::parse(grants.iter().map(String::as_str)).unwrap_or_default(),
         phases,
         operations: applies_to,
         limits,
@@ -155,38 +161,103 @@ fn hex(text: &str) -> Option<[u8; 32]> {
     Some(digest)
 }
 
-fn grant(field: &Field<'_, '_>) -> Option<String> {
+fn grant(field: &Field<'_, '_>, endpoints: &[String], secrets: &[String]) -> Option<String> {
     let text = field.text()?;
     let value = text.value();
-    if GRANTS.contains(&value) {
-        return Some(value.to_owned());
+    match value.split_once(':') {
+        None if GRANTS.contains(&value) => Some(value.to_owned()),
+        Some(("http", name)) if name == DEFAULT_ENDPOINT || endpoints.iter().any(|known| known == name) => {
+            Some(value.to_owned())
+        }
+        Some(("http", name)) => {
+            let help = did_you_mean(name, endpoints.iter().map(String::as_str)).unwrap_or_else(|| {
+                format!(
+                    "write [endpoints.{name}] with a base_url, or \"http:default\" for the integration's own"
+                )
+            });
+            field.problem(format!("there is no endpoint `{name}`"), help);
+            None
+        }
+        Some(("reveal", name)) if secrets.iter().any(|known| known == name) => {
+            field.ctx.warn(
+                &field.path,
+                &field.span,
+                format!("the plugin may read the secret `{name}` as it is, and give it away"),
+                "signers can use a secret without reading it: without the grant, if the plugin allows",
+            );
+            Some(value.to_owned())
+        }
+        Some(("reveal", name)) => {
+            let help = did_you_mean(name, secrets.iter().map(String::as_str))
+                .unwrap_or_else(|| format!("write credentials = {{ {name} = \"${{…}}\" }}"));
+            field.problem(format!("`credentials` names no secret `{name}`"), help);
+            None
+        }
+        _ if FREE.contains(&value) => {
+            field.problem(format!("`{value}` needs no grant"), "remove it");
+            None
+        }
+        _ => {
+            let help = did_you_mean(value, GRANTS).unwrap_or_else(|| {
+                format!("there are {}, \"http:ENDPOINT\" and \"reveal:NAME\"", quoted(&GRANTS))
+            });
+            field.problem(format!("there is no grant `{}`", text.written()), help);
+            None
+        }
     }
-    let later = LATER.contains(&value) || LATER_WITH_ARGUMENT.iter().any(|prefix| value.starts_with(prefix));
-    if later {
-        field.problem(not_in_this_version(value), "use a plugin that does without");
-    } else if FREE.contains(&value) {
-        field.problem(format!("`{value}` needs no grant"), "remove it");
-    } else {
-        let help =
-            did_you_mean(value, GRANTS).unwrap_or_else(|| "write \"random\" or \"body-read\"".to_owned());
-        field.problem(format!("there is no grant `{}`", text.written()), help);
-    }
-    None
 }
 
-fn limits(table: Reader<'_, '_>) -> PluginLimits {
-    let limits = PluginLimits {
-        memory: table.field("memory").and_then(|field| field.size()),
-        cpu: table.field("cpu").and_then(|field| field.duration()),
-        wall: table.field("wall").and_then(|field| field.duration()),
-        body: table.field("body").and_then(|field| field.size()),
-        instances: table
-            .field("instances")
-            .and_then(|field| field.count())
-            .and_then(|count| NonZeroUsize::try_from(count).ok()),
-    };
+fn limits(table: Reader<'_, '_>) -> Limits {
+    let mut limits = Limits::default();
+    set(&mut limits.memory, table.field("memory").and_then(|field| field.size()));
+    limits.cpu = table.field("cpu").and_then(|field| field.duration());
+    limits.wall = table.field("wall").and_then(|field| field.duration());
+    set(&mut limits.body, table.field("body").and_then(|field| field.size()));
+    set(&mut limits.artifact, table.field("artifact").and_then(|field| field.size()));
+    set(&mut limits.header_bytes, table.field("header_bytes").and_then(|field| octets(&field)));
+    set(&mut limits.log_bytes, table.field("log_bytes").and_then(|field| octets(&field)));
+    set(&mut limits.instances, table.field("instances").and_then(|field| count(&field)));
+    set(&mut limits.header_lines, table.field("header_lines").and_then(|field| count(&field)));
+    set(&mut limits.log_lines, table.field("log_lines").and_then(|field| count(&field)));
+    set(&mut limits.side_requests, table.field("side_requests").and_then(|field| count(&field)));
+    set(&mut limits.handles, table.field("handles").and_then(|field| count(&field)));
+    set(&mut limits.key_opens, table.field("key_opens").and_then(|field| count(&field)));
+    set(&mut limits.breaker, table.field("breaker").and_then(|field| field.table()).map(breaker));
+    if let Err(LoadError::LimitTooHigh { limit, cap }) = limits.check() {
+        table.problem(limit, format!("`{limit}` is higher than {cap}"), format!("write at most {cap}"));
+    }
     table.finish();
     limits
+}
+
+fn breaker(table: Reader<'_, '_>) -> BreakerLimits {
+    let mut limits = BreakerLimits::default();
+    set(&mut limits.failures, table.field("failures").and_then(|field| field.small()));
+    set(&mut limits.min_calls, table.field("min_calls").and_then(|field| field.small()));
+    set(&mut limits.open, table.field("open").and_then(|field| field.duration()));
+    set(&mut limits.open_max, table.field("open_max").and_then(|field| field.duration()));
+    table.finish();
+    limits
+}
+
+/// What is absent, or a problem already, keeps its default.
+fn set<T>(limit: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *limit = value;
+    }
+}
+
+fn count(field: &Field<'_, '_>) -> Option<usize> {
+    usize::try_from(field.integer()?).ok()
+}
+
+fn octets(field: &Field<'_, '_>) -> Option<usize> {
+    usize::try_from(field.size()?).ok()
+}
+
+/// The names of `[endpoints.NAME]`, also of those with problems.
+pub(crate) fn endpoint_names(field: &Field<'_, '_>) -> Vec<String> {
+    field.entries().unwrap_or_default().into_iter().map(|(name, _)| name).collect()
 }
 
 /// Reads `[endpoints.NAME]`.
@@ -196,6 +267,9 @@ pub(crate) fn endpoints(field: &Field<'_, '_>) -> BTreeMap<String, BaseUrl> {
         let Some(table) = value.table() else { continue };
         if name.is_empty() {
             value.problem("an endpoint has a name", "write [endpoints.NAME]");
+        }
+        if name == DEFAULT_ENDPOINT {
+            value.problem("`default` is the endpoint of `base_url`", "give it another name");
         }
         if let Some(field) = table.required("base_url", "write base_url = \"https://…\"")
             && let Some(base) = base_url(&field)

@@ -132,7 +132,7 @@ fn build(variables: &mut Variables<'_>, name: IntegrationName, digest: [u8; 32])
         plugins: Vec::new(),
         idempotency: None,
         errors: Arc::default(),
-        cache: None,
+        proxy_cache: None,
         operations: BTreeMap::new(),
         file: PathBuf::from(ENVIRONMENT),
         digest,

@@ -1,13 +1,13 @@
 //! Settings of one integration: a file `integrations/NAME.toml`.
 
-use super::{CacheRule, ErrorMapping, Idempotency, Operation, RetrySettings, TextTemplate};
+use super::{CachePolicy, ErrorMapping, Idempotency, Operation, RetrySettings, TextTemplate};
 use crate::model::{BreakerName, Cause, IntegrationName, OperationName, Secret};
+use bascule_plugin_host::{Grants, Limits};
 use bascule_plugin_source::{PublicKey, Reference};
 use bascule_resilience::{BreakerConfig, BulkheadConfig, HedgeConfig, Priority, RateLimiterConfig};
 use http::HeaderName;
 use std::{
     collections::BTreeMap,
-    num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -60,8 +60,8 @@ pub struct Integration {
     pub idempotency: Option<Idempotency>,
     /// `errors."404" = …`, by upstream status.
     pub errors: Arc<BTreeMap<u16, ErrorMapping>>,
-    /// `[cache]`: the rule of safe operations that have none of their own.
-    pub cache: Option<CacheRule>,
+    /// How answers to GET and HEAD through `/proxy` are cached; none: not at all.
+    pub proxy_cache: Option<CachePolicy>,
     /// Operations by name.
     pub operations: BTreeMap<OperationName, Arc<Operation>>,
     /// The file it came from.
@@ -160,8 +160,11 @@ pub enum Auth {
     },
     /// OAuth 2 client credentials (RFC 6749 §4.4).
     OAuth2(Box<OAuth2>),
-    /// A plugin's `signer`.
-    Plugin,
+    /// A plugin's `signer`, or the tokens of its `token-source`, or both.
+    Plugin {
+        /// Scopes that the token source is asked for, one token each.
+        scopes: Vec<String>,
+    },
 }
 
 /// Where an API key goes.
@@ -262,14 +265,14 @@ pub struct PluginSettings {
     pub credentials: BTreeMap<String, Secret>,
     /// Texts that the plugin may read.
     pub attributes: BTreeMap<String, String>,
-    /// `grants`, checked for syntax when the plugin is loaded.
-    pub grants: Vec<String>,
+    /// What the plugin may do beyond what every plugin may; endpoints and credentials named there exist.
+    pub grants: Grants,
     /// Phases to use; none: all that it exports.
     pub phases: Option<Vec<String>>,
     /// Operations it applies to; none: all, `/proxy` included.
     pub operations: Option<Vec<OperationName>>,
-    /// Its limits.
-    pub limits: PluginLimits,
+    /// Its limits, each within its cap.
+    pub limits: Limits,
     /// Recorded exchanges that a new version must pass: files, and folders of `*.json`.
     pub exchanges: Vec<PathBuf>,
     /// Where `source` stands in the file.
@@ -323,21 +326,6 @@ impl PluginSource {
         };
         stem.map_or_else(|| "plugin".to_owned(), |stem| stem.to_string_lossy().into_owned())
     }
-}
-
-/// `limits = { … }`; `None` leaves the host's default.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PluginLimits {
-    /// Linear memory, in octets.
-    pub memory: Option<u64>,
-    /// CPU time per phase.
-    pub cpu: Option<Duration>,
-    /// Wall time per phase.
-    pub wall: Option<Duration>,
-    /// Largest body that the plugin may read, in octets.
-    pub body: Option<u64>,
-    /// Instances at a time.
-    pub instances: Option<NonZeroUsize>,
 }
 
 impl BaseUrl {

@@ -48,7 +48,7 @@ pub struct Operation {
     /// Whether attempts that take long are doubled; only where that does no harm.
     pub hedge: Option<HedgeConfig>,
     /// How answers are cached; none: not at all.
-    pub cache: Option<CacheRule>,
+    pub cache: Option<CachePolicy>,
     /// Operations of the same integration whose cached answers a success of this one purges.
     pub purges: Vec<OperationName>,
     /// The fallback ladder.
@@ -137,6 +137,36 @@ pub struct RetrySettings {
     pub on: Arc<[u16]>,
     /// How many retries the integration may make.
     pub budget: BudgetConfig,
+}
+
+/// Who decides how long an answer is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CachePolicy {
+    /// The configuration.
+    Rule(CacheRule),
+    /// The provider's answers, by the rules of HTTP.
+    Http(HttpCache),
+}
+
+impl CachePolicy {
+    /// The durations of the configuration, where those decide.
+    pub fn rule(self) -> Option<CacheRule> {
+        match self {
+            Self::Rule(rule) => Some(rule),
+            Self::Http(_) => None,
+        }
+    }
+}
+
+/// What the configuration adds to the provider's own words (RFC 9111).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HttpCache {
+    /// How long an expired entry may serve as a fallback.
+    pub keep_stale: Duration,
+    /// How long an expired entry is answered while it is refreshed, where the provider does not say.
+    pub stale_while_revalidate: Duration,
+    /// Whether what has to do with cookies is shared as far as RFC 9111 §7.3 allows.
+    pub share_cookies: bool,
 }
 
 /// A rule-based cache policy.

@@ -1,7 +1,9 @@
 //! The examples of the contract load, and what they leave out has its documented default.
 
 use super::load_texts;
-use crate::config::{ApiKeyPlace, Auth, BodyKind, CacheRule, Loaded, PluginSource, Role, Rung, SkipSet};
+use crate::config::{
+    ApiKeyPlace, Auth, BodyKind, CachePolicy, CacheRule, Loaded, PluginSource, Role, Rung, SkipSet,
+};
 use bascule_resilience::{BreakerConfig, BulkheadConfig, Trip};
 use std::time::Duration;
 
@@ -51,12 +53,12 @@ fn every_example_loads() {
     let operation = &weather.operations["get_current"];
     assert_eq!(
         operation.cache,
-        Some(CacheRule {
+        Some(CachePolicy::Rule(CacheRule {
             ttl: Duration::from_secs(600),
             negative_ttl: None,
             keep_stale: Duration::from_secs(86_400),
             stale_while_revalidate: Duration::from_secs(60),
-        })
+        }))
     );
     assert_eq!(operation.body, BodyKind::None);
 
@@ -98,7 +100,9 @@ fn nothing_but_a_url_is_enough_and_has_the_documented_defaults() {
     );
     let BulkheadConfig { max, max_waiting, .. } = x.concurrency;
     assert_eq!((max.get(), max_waiting), (512, 512));
-    assert!(x.rate_limit.is_none() && x.cache.is_none() && x.fallback.is_empty() && x.idempotency.is_none());
+    assert!(
+        x.rate_limit.is_none() && x.proxy_cache.is_none() && x.fallback.is_empty() && x.idempotency.is_none()
+    );
     assert!(x.proxy && !x.allow_private);
     assert!(matches!(x.auth, Auth::None));
 }

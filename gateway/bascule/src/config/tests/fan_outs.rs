@@ -1,7 +1,7 @@
 //! Fan-outs: what may stand beside `fan_out`, and what they suppose of their branches.
 
 use super::{BASE, assert_one, listed, load_texts, problems};
-use crate::config::Integration;
+use crate::config::{CachePolicy, Integration};
 use http::Method;
 use serde_json::json;
 use std::sync::Arc;
@@ -38,7 +38,10 @@ fn branches_are_read_in_their_order() {
     assert!(branches[0].params.is_none());
     let params = branches[1].params.clone().map(serde_json::Value::Object);
     assert_eq!(params, Some(json!({"city": "{city}, DE", "units": 1})));
-    assert_eq!((o.timeouts.whole.as_secs(), o.cache.unwrap().ttl.as_secs()), (3, 60));
+    assert_eq!(
+        (o.timeouts.whole.as_secs(), o.cache.and_then(CachePolicy::rule).unwrap().ttl.as_secs()),
+        (3, 60)
+    );
     assert_eq!((&o.method, o.description.as_str()), (&Method::GET, "both"));
 }
 
@@ -78,6 +81,8 @@ fn what_concerns_a_provider_is_the_branches_own() {
     assert_one(&found(purging), &["operations.o.cache: `purges` and `negative_ttl` do not apply"]);
     let negative = "fan_out = [\"all\"]\ncache = { ttl = \"1m\", negative_ttl = \"1s\" }";
     assert_one(&found(negative), &["`purges` and `negative_ttl` do not apply"]);
+    let by_http = "fan_out = [\"all\"]\ncache = \"http\"";
+    assert_one(&found(by_http), &["operations.o.cache: the answers of a fan-out say nothing about caching"]);
 }
 
 #[test]

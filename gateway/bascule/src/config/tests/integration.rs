@@ -44,16 +44,10 @@ fn later_keys_of_integrations_are_refused_by_name() {
             &[&format!("`{key}` is not in this version")],
         );
     }
-    for (line, name) in
-        [("mode = \"http\"", "http"), ("vary_by = []", "vary_by"), ("shared = true", "shared")]
-    {
+    for (line, name) in [("vary_by = []", "vary_by"), ("shared = true", "shared")] {
         let found = problems(&format!("{BASE}[cache]\n{line}\n"));
         assert_one(&found, &[&format!("`{name}` is not in this version")]);
     }
-    assert_one(
-        &problems(&format!("{BASE}[cache]\nproxy = true\n")),
-        &["`proxy = true` is not in this version"],
-    );
     assert_one(
         &problems(&format!("fan_out = [\"a.b\"]\n{BASE}")),
         &["1: fan_out: unknown key `fan_out` | it belongs in [operations.NAME]"],
@@ -134,10 +128,15 @@ fn plugins_are_checked_as_far_as_the_text_goes() {
     assert_one(&plugin("source = \"builtin:\""), &["`builtin:` needs a name"]);
     assert_one(&builtin("sha256 = \"12\""), &["plugins[0].sha256: not a SHA-256"]);
     assert_one(&builtin("reuse = true"), &["`reuse = true` is not in this version"]);
-    for grant in ["telemetry", "state", "http:api", "reveal:key"] {
-        let found = builtin(&format!("grants = [\"{grant}\"]"));
-        assert_one(&found, &[&format!("plugins[0].grants[0]: `{grant}` is not in this version")]);
-    }
+    assert_one(
+        &builtin("grants = [\"http:api\"]"),
+        &["plugins[0].grants[0]: there is no endpoint `api` | write [endpoints.api] with a base_url"],
+    );
+    assert_one(
+        &builtin("grants = [\"reveal:key\"]\ncredentials = { keys = \"x\" }"),
+        &["plugins[0].grants[0]: `credentials` names no secret `key` | did you mean `keys`?"],
+    );
+    assert_one(&builtin("grants = [\"http\"]"), &["there is no grant `http`"]);
     assert_one(
         &builtin("grants = [\"body_read\"]"),
         &["there is no grant `body_read` | did you mean `body-read`?"],
@@ -147,6 +146,15 @@ fn plugins_are_checked_as_far_as_the_text_goes() {
     assert_one(&builtin("operations = [\"p\"]"), &["there is no operation `p` here | did you mean `o`?"]);
     assert_one(&builtin("limits = { memory = \"0B\" }"), &["plugins[0].limits.memory: must not be zero"]);
     assert_one(&builtin("limits = { instances = 0 }"), &["plugins[0].limits.instances: must not be zero"]);
+    assert_one(
+        &builtin("limits = { wall = \"11m\" }"),
+        &["plugins[0].limits.wall: `wall` is higher than 10m | write at most 10m"],
+    );
+    assert_one(&builtin("limits = { side_requests = 101 }"), &["must lie between 1 and 100"]);
+    assert_one(
+        &builtin("limits.breaker.open = \"2h\""),
+        &["plugins[0].limits.breaker.open: `breaker.open` is higher than 1h"],
+    );
     assert_one(
         &builtin("credentials = { a = 1 }"),
         &["plugins[0].credentials.a: expected a string, found an integer"],
@@ -171,6 +179,33 @@ fn a_plugins_file_stands_beside_the_configuration_and_its_place_is_kept() {
     later.push(crate::config::Diagnostic::at(&plugin.origin, "exports nothing", "build it again"));
     let shown = later.render_human(false);
     assert!(shown.contains("plugins[0].source: exports nothing") && shown.contains("x.toml:3:10"), "{shown}");
+}
+
+#[test]
+fn grants_and_limits_of_a_plugin_are_read_and_a_revealed_secret_is_warned_about() {
+    let text = format!(
+        "{BASE}[[plugins]]\nsource = \"builtin:x\"\ncredentials = {{ key = \"a-secret\" }}\n\
+         grants = [\"state\", \"http:login\", \"reveal:key\"]\nlimits.breaker.failures = 2\n\
+         [endpoints.login]\nbase_url = \"https://login.example.com\"\n"
+    );
+    let loaded = load_texts("", &[("x", &text)], &[]).unwrap();
+    let plugin = &loaded.config.integrations["x"].plugins[0];
+    assert!(plugin.grants.state && !plugin.grants.random);
+    assert!(plugin.grants.http.contains("login") && plugin.grants.reveal.contains("key"));
+    assert_eq!((plugin.limits.breaker.failures, plugin.limits.breaker.min_calls), (2, 20));
+    let warnings: Vec<String> = loaded.warnings.iter().map(|found| found.message.clone()).collect();
+    assert_eq!(warnings, ["the plugin may read the secret `key` as it is, and give it away"]);
+}
+
+#[test]
+fn a_token_source_is_asked_for_scopes() {
+    let auth = |lines: &str| {
+        let text = format!("{BASE}[auth]\ntype = \"plugin\"\n{lines}\n[[plugins]]\nsource = \"builtin:x\"\n");
+        integration(&text).auth.clone()
+    };
+    assert!(matches!(auth(""), crate::config::Auth::Plugin { scopes } if scopes == [""]));
+    let several = auth("scopes = [\"write\", \"read\", \"write\"]");
+    assert!(matches!(several, crate::config::Auth::Plugin { scopes } if scopes == ["read", "write"]));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Rules of timeouts, retry, breaker, rate limit, concurrency, cache.
 
 use super::{BASE, assert_one, integration, operation, operation_problems, problems};
+use crate::config::{CachePolicy, HttpCache};
 use bascule_resilience::{AfterReopen, Mode, Trip};
 use std::time::Duration;
 
@@ -268,7 +269,7 @@ fn a_hedge_that_comes_after_the_end_is_doubted() {
 fn caching_is_for_get_and_head() {
     let rule = |head: &str, lines: &str| {
         let x = integration(&format!("{head}{BASE}[operations.o]\npath = \"/\"\n{lines}\n"));
-        x.operations["o"].cache
+        x.operations["o"].cache.and_then(CachePolicy::rule)
     };
     assert_eq!(rule("", ""), None);
     assert_eq!(rule("cache = { ttl = \"1m\" }\n", "").unwrap().ttl, seconds(60));
@@ -294,16 +295,62 @@ fn caching_is_for_get_and_head() {
         let found = operation_problems(&format!("method = \"POST\"\npath = \"/\"\n{lines}\n"));
         assert_one(&found, &["operations.o.cache: only answers to GET and HEAD are cached"]);
     }
-    assert_one(&operation_problems("path = \"/\"\ncache = \"http\"\n"), &["`http` is not in this version"]);
     assert_one(&operation_problems("path = \"/\"\ncache = \"on\"\n"), &["`on` is not known here"]);
     assert_one(
         &operation_problems("path = \"/\"\ncache = true\n"),
-        &["expected a duration, or one of \"off\", or a table"],
+        &["expected a duration, or one of \"off\", \"http\", or a table"],
     );
     assert_one(
         &operation_problems("path = \"/\"\ncache = { keep_stale = \"1m\" }\n"),
         &["nothing says how long an answer is fresh"],
     );
+}
+
+#[test]
+fn http_decides_where_the_integration_or_the_operation_says_so() {
+    let policy = |head: &str, lines: &str| {
+        let x = integration(&format!("{head}{BASE}[operations.o]\npath = \"/\"\n{lines}\n"));
+        (x.operations["o"].cache, x.proxy_cache)
+    };
+    let http = |keep: u64, refresh: u64| {
+        Some(CachePolicy::Http(HttpCache {
+            keep_stale: seconds(keep),
+            stale_while_revalidate: seconds(refresh),
+            share_cookies: false,
+        }))
+    };
+    assert_eq!(policy("", "cache = \"http\""), (http(0, 0), None));
+    assert_eq!(policy("cache = { mode = \"http\", proxy = true }\n", ""), (http(0, 0), http(0, 0)));
+    assert_eq!(policy("cache = { mode = \"http\" }\n", "cache = \"off\""), (None, None));
+    assert_eq!(policy("cache = { mode = \"http\" }\n", "method = \"POST\"").0, None);
+    assert_eq!(
+        policy("cache = { ttl = \"1m\" }\n", "cache = { mode = \"http\", keep_stale = \"9s\" }").0,
+        http(9, 0)
+    );
+    assert_eq!(policy("fallback = \"cache\"\n", "cache = \"http\"").0, http(86_400, 0));
+    // A time of its own is a rule of its own.
+    for lines in ["cache = \"1m\"", "cache = { ttl = \"1m\" }"] {
+        let rule = policy("cache = { mode = \"http\", stale_while_revalidate = \"2s\" }\n", lines).0;
+        let rule = rule.and_then(CachePolicy::rule).unwrap();
+        assert_eq!((rule.ttl, rule.stale_while_revalidate), (seconds(60), seconds(2)));
+    }
+    assert!(policy("cache = { ttl = \"1m\", proxy = true }\n", "").1.and_then(CachePolicy::rule).is_some());
+}
+
+#[test]
+fn times_beside_http_are_refused() {
+    let found = |lines: &str| operation_problems(&format!("path = \"/\"\ncache = {lines}\n"));
+    let says = "the provider's answers say how long they are fresh";
+    assert_one(&found("{ mode = \"http\", ttl = \"1m\" }"), &["operations.o.cache.ttl: ", says]);
+    assert_one(
+        &found("{ mode = \"http\", negative_ttl = \"1m\" }"),
+        &["operations.o.cache.negative_ttl: ", says],
+    );
+    let posted = operation_problems("method = \"POST\"\npath = \"/\"\ncache = \"http\"\n");
+    assert_one(&posted, &["operations.o.cache: only answers to GET and HEAD are cached"]);
+    let top = |cache: &str| problems(&format!("cache = {cache}\n{BASE}"));
+    assert_one(&top("{ mode = \"http\", ttl = \"1m\" }"), &["cache.ttl: ", says]);
+    assert_one(&top("{ proxy = true }"), &["cache.proxy: nothing says how long an answer is fresh"]);
 }
 
 #[test]

@@ -2,11 +2,11 @@
 
 use super::super::{
     Failure, Reply,
-    auth::authenticate,
+    auth::{Used, authenticate},
     call::Fetch,
     classify::{judge, judge_error, timeout_kind},
-    decode::{DecodeError, decode},
-    held::{Held, hold},
+    held::{held, readable},
+    http_cache::Upstream,
     phases,
     progress::{Judged, Noted},
     quota::Quotas,
@@ -14,11 +14,9 @@ use super::super::{
 };
 use crate::{
     config::Auth,
-    model::{
-        BodyError, CallPhase, Outcome, Payload, Secret, Source, TimeoutKind, is_hop_by_hop, strip_hop_by_hop,
-    },
+    model::{CallPhase, Outcome, Payload, Source, TimeoutKind, is_hop_by_hop, strip_hop_by_hop},
     telemetry::AttemptSpan,
-    upstream::{Exchange, Head, SendError, SendErrorKind},
+    upstream::{Exchange, Head, SendError},
 };
 use bascule_plugin_host::{AuthPatch, HostBody, Phase, PluginError};
 use bytes::Bytes;
@@ -27,9 +25,9 @@ use http::{
     header::{CONTENT_LENGTH, CONTENT_TYPE, HOST},
 };
 use http_body::Body;
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use std::time::Duration;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 /// Largest answer that is held for a plugin, in octets (`plugins.md`); a larger one streams past it.
 const PLUGIN_BODY_MAX: u64 = 10 * 1024 * 1024;
@@ -62,22 +60,25 @@ pub(in super::super) struct Received {
     pub(in super::super) status: StatusCode,
     pub(in super::super) headers: HeaderMap,
     pub(in super::super) body: Payload,
+    /// The head as it came, where HTTP's rules need it.
+    pub(in super::super) upstream: Option<Box<Upstream>>,
 }
 
 impl Received {
-    pub(super) fn into_reply(self) -> Reply {
+    pub(in super::super) fn into_reply(self) -> Reply {
         Reply {
             status: self.status,
             headers: self.headers,
             body: self.body,
             source: Source::Upstream,
             stored: false,
-            hit: None,
+            cache: None,
+            upstream: self.upstream,
         }
     }
 }
 
-/// Makes one attempt, the call's `number`th, in the time that `limit` allows it (none: the call's). `token` is what it
+/// Makes one attempt, the call's `number`th, in the time that `limit` allows it (none: the call's). `used` is what it
 /// authenticates with, where that had to be fetched; `hedge` says that it runs beside another one.
 ///
 /// # Errors
@@ -87,7 +88,7 @@ pub(super) async fn attempt(
     outbound: &Outbound,
     number: u32,
     limit: Option<Duration>,
-    token: Option<&Secret>,
+    used: &Used,
     hedge: bool,
 ) -> Result<Attempt, Box<Failure>> {
     let mut under_way = UnderWay { fetch, noted: None };
@@ -100,7 +101,7 @@ pub(super) async fn attempt(
         let url = || fetch.services.telemetry.redactor().url(&shown_url(outbound));
         let span = fetch.progress.attempt_span(resend, &outbound.method, url, &base.host, base.port);
         let deadline = deadline(fetch, limit);
-        let wire = match sign(fetch, outbound, number, span.as_ref(), token).await {
+        let wire = match sign(fetch, outbound, number, span.as_ref(), used).await {
             Ok(wire) => wire,
             Err(failure) => {
                 end(span, None, Some(failure.error_type));
@@ -125,8 +126,7 @@ pub(super) async fn attempt(
                 may_repeat = false;
             }
             sent => {
-                let bodiless = outbound.method == Method::HEAD;
-                let mut attempt = receive(fetch, number, bodiless, sent, token, deadline).await;
+                let mut attempt = receive(fetch, outbound, (number, begun), sent, used, deadline).await;
                 let now = fetch.services.now();
                 let elapsed = now.saturating_duration_since(begun);
                 attempt.elapsed = elapsed;
@@ -183,11 +183,11 @@ async fn sign(
     outbound: &Outbound,
     number: u32,
     span: Option<&AttemptSpan>,
-    token: Option<&Secret>,
+    used: &Used,
 ) -> Result<Wire, Box<Failure>> {
     let phases = &fetch.operation.phases;
     let read = !phases.response_mappers.is_empty() || !phases.error_mappers.is_empty();
-    let identity = read || phases.classifier.is_some() || fetch.store_as.is_some();
+    let identity = read || phases.classifier.is_some() || fetch.stores_by_rule();
     let mut wire = Wire::new(outbound, identity, idempotency(fetch))?;
     if let Some(span) = span {
         span.inject(&mut wire.headers);
@@ -197,9 +197,10 @@ async fn sign(
         .signer
         .as_ref()
         .map(|_| phases::request_head(&wire.method, &wire.path, wire.query.as_deref(), &wire.headers));
-    authenticate(fetch, outbound, &mut wire, token)?;
+    authenticate(fetch, outbound, &mut wire, used)?;
     let (Some(signer), Some(head)) = (&phases.signer, shown) else { return Ok(wire) };
-    let context = phases::context(fetch, number, idempotency(fetch).map(|(_, value)| value));
+    let mut context = phases::context(fetch, signer, number, idempotency(fetch).map(|(_, value)| value));
+    context.tokens = used.tokens();
     let body = match &outbound.body {
         OutboundBody::Held(octets) => HostBody::bytes(octets.clone()),
         OutboundBody::OneShot { length, .. } => HostBody::one_shot(*length),
@@ -260,10 +261,10 @@ pub(super) fn deadline(fetch: &Fetch, limit: Option<Duration>) -> Option<(Instan
 /// Reads as much of the answer as later stages need, and judges it.
 async fn receive(
     fetch: &Fetch,
-    number: u32,
-    bodiless: bool,
+    outbound: &Outbound,
+    (number, begun): (u32, std::time::Instant),
     sent: Result<(Head, Exchange), SendError>,
-    token: Option<&Secret>,
+    used: &Used,
     deadline: Option<(Instant, TimeoutKind)>,
 ) -> Attempt {
     let (mut head, exchange) = match sent {
@@ -271,8 +272,10 @@ async fn receive(
         Err(error) => return failed(fetch, &error),
     };
     strip_hop_by_hop(&mut head.headers);
+    let upstream = Upstream::of(fetch, outbound, head.status, &head.headers, begun).map(Box::new);
     // Nobody must wait for octets that do not come, whatever Content-Length says.
-    let none = bodiless || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let none = outbound.method == Method::HEAD
+        || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let mut body = if none || exchange.is_end_stream() {
         Payload::Full(Bytes::new())
     } else {
@@ -290,21 +293,22 @@ async fn receive(
         Payload::Stream(_) => None,
     };
     let auth = &fetch.integration.settings.auth;
-    let renewable = matches!(auth, Auth::OAuth2(_)) || phases.signer.is_some();
+    let renewable =
+        matches!(auth, Auth::OAuth2(_)) || phases.signer.is_some() || phases.token_source.is_some();
     let judgement = judge(fetch, number, head.status, &head.headers, shown, renewable).await;
-    if judgement.outcome == Outcome::AuthExpired
-        && let (Some(cell), Some(token)) = (&fetch.integration.token, token)
-    {
-        cell.invalidate(token);
+    if judgement.outcome == Outcome::AuthExpired {
+        used.invalidate();
     }
     if judgement.outcome != Outcome::Success && judgement.outcome != Outcome::Rejected {
         super::remember(fetch, format!("{} from the provider ({})", head.status, judgement.outcome.as_str()));
     }
-    let whole = match wanted(fetch, judgement.outcome, &head.headers) {
+    let storable = upstream.as_ref().is_some_and(|upstream| upstream.is_storable());
+    let whole = match wanted(fetch, judgement.outcome, &head.headers, storable) {
         Wanted::Stream => Ok(body),
         // Small ones are taken whole, so that the connection is free for the next attempt.
         Wanted::IfSmall => held(body, FAILED_BODY_MAX, deadline).await,
         Wanted::ForPlugin => readable(body, head.status, &mut head.headers, PLUGIN_BODY_MAX, deadline).await,
+        Wanted::AsItIs => held(body, fetch.services.cache.max_entry(), deadline).await,
         Wanted::ForCache => {
             readable(body, head.status, &mut head.headers, fetch.services.cache.max_entry(), deadline).await
         }
@@ -323,7 +327,7 @@ async fn receive(
         timed_out: false,
         by_plugin: judgement.by_plugin,
         elapsed: Duration::ZERO,
-        answer: Ok(Received { status: head.status, headers: head.headers, body }),
+        answer: Ok(Received { status: head.status, headers: head.headers, body, upstream }),
     }
 }
 
@@ -332,10 +336,13 @@ enum Wanted {
     Stream,
     IfSmall,
     ForPlugin,
+    /// For any caller, so without its coding.
     ForCache,
+    /// For those whom HTTP's rules allow it.
+    AsItIs,
 }
 
-fn wanted(fetch: &Fetch, outcome: Outcome, headers: &HeaderMap) -> Wanted {
+fn wanted(fetch: &Fetch, outcome: Outcome, headers: &HeaderMap, storable: bool) -> Wanted {
     let phases = &fetch.operation.phases;
     let mapped = match outcome {
         Outcome::Success => !phases.response_mappers.is_empty(),
@@ -343,61 +350,12 @@ fn wanted(fetch: &Fetch, outcome: Outcome, headers: &HeaderMap) -> Wanted {
     };
     let events =
         headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
-    match (mapped, fetch.store_as.is_some() && !events) {
+    match (mapped, fetch.stores_by_rule() && !events) {
         (true, _) => Wanted::ForPlugin,
+        (false, _) if storable && !events => Wanted::AsItIs,
         (false, true) => Wanted::ForCache,
         (false, false) if outcome == Outcome::Success || events => Wanted::Stream,
         (false, false) => Wanted::IfSmall,
-    }
-}
-
-/// Holds a body and undoes its content coding, so that a plugin can read it and any caller can take it
-/// from the cache. What cannot be decoded here is left as it is, as something that can be had once.
-async fn readable(
-    body: Payload,
-    status: StatusCode,
-    headers: &mut HeaderMap,
-    limit: u64,
-    deadline: Option<(Instant, TimeoutKind)>,
-) -> Result<Payload, SendError> {
-    let mut octets = match held(body, limit, deadline).await? {
-        Payload::Full(octets) => octets,
-        larger => return Ok(larger),
-    };
-    // A part of a coded body is no coded body.
-    if status == StatusCode::PARTIAL_CONTENT {
-        return Ok(Payload::Full(octets));
-    }
-    match decode(headers, &mut octets, limit) {
-        Ok(()) => Ok(Payload::Full(octets)),
-        Err(DecodeError::Broken(error)) => Err(SendError::sent(SendErrorKind::Protocol, error.to_string())),
-        Err(DecodeError::Unknown(_) | DecodeError::TooLarge) => {
-            let once = Full::new(octets).map_err(|never| match never {});
-            Ok(Payload::Stream(once.boxed()))
-        }
-    }
-}
-
-/// Holds a body that is not held yet, within the attempt's time.
-async fn held(
-    body: Payload,
-    limit: u64,
-    deadline: Option<(Instant, TimeoutKind)>,
-) -> Result<Payload, SendError> {
-    let Payload::Stream(stream) = body else { return Ok(body) };
-    let holding = hold(stream, limit);
-    let done = match deadline {
-        None => holding.await,
-        Some((at, kind)) => timeout_at(at, holding).await.unwrap_or(Err(BodyError::TimedOut(kind))),
-    };
-    match done {
-        Ok(Held::Whole(octets)) => Ok(Payload::Full(octets)),
-        Ok(Held::Larger(stream)) => Ok(Payload::Stream(stream)),
-        Err(BodyError::TimedOut(kind)) => Err(SendError::sent(
-            SendErrorKind::Timeout(kind),
-            format!("the {kind} timeout passed in the body"),
-        )),
-        Err(error) => Err(SendError::sent(SendErrorKind::Protocol, error.to_string())),
     }
 }
 

@@ -3,21 +3,27 @@
 //! A hedge costs what a retry costs, so it is paid from the same budget; and it waits for nothing, since it is sent to
 //! save time: without a token, a place, or a circuit that is closed there is none. The first good answer wins, and the
 //! other exchange is dropped, which closes its connection or resets its stream. The race is between exchanges alone: the
-//! token that they show is fetched before it.
+//! tokens that they show are fetched before it.
 
 use super::{
-    super::{Failure, auth, call::Fetch, call::Input, request::Outbound},
+    super::{
+        Failure,
+        auth::{self, Used},
+        call::Fetch,
+        call::Input,
+        request::Outbound,
+    },
     asked,
     exchange::{self, Attempt},
     learn,
 };
-use crate::model::{CallPhase, Outcome, Secret};
+use crate::model::{CallPhase, Outcome};
 use bascule_resilience::{BulkheadPermit, hedged};
 use http::Method;
 use std::time::Duration;
 use tokio::time::timeout_at;
 
-/// Makes the call's `number`th attempt: the time that `limit` allows is each exchange's, and before them the token's.
+/// Makes the call's `number`th attempt: the time that `limit` allows is each exchange's, and before them the tokens'.
 ///
 /// # Errors
 /// When the request could not be signed or no token could be had: nothing was sent.
@@ -27,8 +33,8 @@ pub(super) async fn attempt(
     number: u32,
     limit: Option<Duration>,
 ) -> Result<Attempt, Box<Failure>> {
-    let token = token(fetch, limit).await?;
-    let exchanges = Exchanges { fetch, outbound, number, limit, token: token.as_ref() };
+    let used = tokens(fetch, limit).await?;
+    let exchanges = Exchanges { fetch, outbound, number, limit, used: &used };
     let begun = fetch.services.now();
     let done = match plan(fetch, outbound) {
         None => exchanges.once(None).await,
@@ -46,12 +52,12 @@ pub(super) async fn attempt(
     done
 }
 
-/// The token of the attempt's exchanges, in its time.
-async fn token(fetch: &Fetch, limit: Option<Duration>) -> Result<Option<Secret>, Box<Failure>> {
+/// The tokens of the attempt's exchanges, in its time.
+async fn tokens(fetch: &Fetch, limit: Option<Duration>) -> Result<Used, Box<Failure>> {
     match exchange::deadline(fetch, limit) {
-        None => auth::token(fetch).await,
+        None => auth::tokens(fetch).await,
         Some((at, kind)) => {
-            timeout_at(at, auth::token(fetch)).await.unwrap_or_else(|_| Err(Failure::timeout(kind)))
+            timeout_at(at, auth::tokens(fetch)).await.unwrap_or_else(|_| Err(Failure::timeout(kind)))
         }
     }
 }
@@ -63,7 +69,7 @@ struct Exchanges<'a> {
     outbound: &'a Outbound,
     number: u32,
     limit: Option<Duration>,
-    token: Option<&'a Secret>,
+    used: &'a Used,
 }
 
 impl Exchanges<'_> {
@@ -89,8 +95,8 @@ impl Exchanges<'_> {
 
     /// One exchange. What it says about the provider's limits is heard also when another one wins.
     async fn once(self, place: Option<BulkheadPermit>) -> Result<Attempt, Box<Failure>> {
-        let Self { fetch, outbound, number, limit, token } = self;
-        let mut attempt = exchange::attempt(fetch, outbound, number, limit, token, place.is_some()).await?;
+        let Self { fetch, outbound, number, limit, used } = self;
+        let mut attempt = exchange::attempt(fetch, outbound, number, limit, used, place.is_some()).await?;
         attempt.held_until = learn(fetch, &attempt);
         Ok(attempt)
     }

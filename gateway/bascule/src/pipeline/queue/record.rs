@@ -68,6 +68,7 @@ pub fn restore(
             body: entry.body.clone().map(|octets| InputBody::Held(octets.into())),
         },
         forwarded,
+        asked: HeaderMap::new(),
         idempotency_key: Some(key),
         cap: Deadline::none(),
         skip: SkipSet::default(),

@@ -35,6 +35,7 @@ pub(super) struct Instruments {
     pub(super) plugin_duration: Histogram<f64>,
     pub(super) plugin_failures: Counter<u64>,
     pub(super) plugin_rollbacks: Counter<u64>,
+    pub(super) side_requests: Counter<u64>,
     pub(super) timeouts: Counter<u64>,
 }
 
@@ -88,6 +89,10 @@ impl Instruments {
             plugin_rollbacks: counter(
                 metric::PLUGIN_ROLLBACKS,
                 "New versions of plugins that failed and gave way to the one before.",
+            ),
+            side_requests: counter(
+                metric::SIDE_REQUESTS,
+                "Side requests of plugins, by what became of them.",
             ),
             timeouts: counter(metric::TIMEOUTS, "Time limits that passed, by kind."),
         }

@@ -1,5 +1,5 @@
 //! What is looked at when metrics are read, instead of being counted as it happens: rate limits, their forecast, the
-//! calls at a time, and what waits in the outbox.
+//! calls at a time, what is stored, and what waits in the outbox.
 
 use std::{
     sync::{Arc, OnceLock},
@@ -23,6 +23,19 @@ pub struct Levels {
     pub concurrency: Option<Concurrency>,
     /// Entries of the outbox by their state; none for an operation.
     pub outbox: Vec<(&'static str, u64)>,
+    /// What is stored of its answers; none for an operation.
+    pub cache: Option<Held>,
+}
+
+/// A part of the response cache.
+#[derive(Clone, Copy, Debug)]
+pub struct Held {
+    /// Octets with keys, headers and overhead.
+    pub bytes: u64,
+    /// Keys.
+    pub entries: u64,
+    /// Keys given up for lack of room, since it was last empty.
+    pub evictions: u64,
 }
 
 /// Calls at a time.
@@ -71,6 +84,19 @@ pub(super) fn register(meter: &Meter, source: &Source) {
     gauge(meter, source, metric::CONCURRENCY_WAITING, "Calls that wait for a place.", |levels| {
         levels.concurrency.map(|calls| calls.waiting as f64)
     });
+    gauge(meter, source, metric::CACHE_BYTES, "Octets of stored answers.", |levels| {
+        levels.cache.map(|held| held.bytes as f64)
+    });
+    gauge(meter, source, metric::CACHE_ENTRIES, "Stored answers.", |levels| {
+        levels.cache.map(|held| held.entries as f64)
+    });
+    gauge(
+        meter,
+        source,
+        metric::CACHE_EVICTIONS,
+        "Stored answers that were given up for lack of room, since there were none.",
+        |levels| levels.cache.map(|held| held.evictions as f64),
+    );
     let source = Arc::clone(source);
     // The meter keeps the gauge.
     let _ = meter

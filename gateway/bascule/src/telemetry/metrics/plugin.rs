@@ -22,6 +22,7 @@ pub(super) struct PluginMetrics {
     duration: Histogram<f64>,
     failures: Counter<u64>,
     rollbacks: Counter<u64>,
+    side_requests: Counter<u64>,
     /// By plugin.
     bound: RwLock<HashMap<String, Hooks>>,
 }
@@ -32,6 +33,7 @@ impl PluginMetrics {
             duration: instruments.plugin_duration.clone(),
             failures: instruments.plugin_failures.clone(),
             rollbacks: instruments.plugin_rollbacks.clone(),
+            side_requests: instruments.side_requests.clone(),
             bound: RwLock::default(),
         }
     }
@@ -49,6 +51,19 @@ impl PluginMetrics {
 
     pub(super) fn rolled_back(&self, plugin: &str) {
         self.rollbacks.add(1, &[KeyValue::new(label::PLUGIN, plugin.to_owned())]);
+    }
+
+    /// Not bound: beside the request itself, looking labels up is nothing.
+    pub(super) fn side_request(&self, plugin: &str, integration: &str, endpoint: &str, result: &'static str) {
+        self.side_requests.add(
+            1,
+            &[
+                KeyValue::new(label::PLUGIN, plugin.to_owned()),
+                KeyValue::new(label::SERVICE, integration.to_owned()),
+                KeyValue::new(label::TARGET, endpoint.to_owned()),
+                KeyValue::new(label::RESULT, result),
+            ],
+        );
     }
 
     fn bound(&self, plugin: &str, hook: &str) -> Option<Arc<BoundHistogram<f64>>> {

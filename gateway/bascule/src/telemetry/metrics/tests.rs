@@ -46,6 +46,14 @@ fn the_scrape_has_the_contracts_names_and_labels() {
     integration.breaker_change("closed", "open");
     integration.rate_limit("allowed");
     metrics.plugin_call("openweather", "response-mapper", Duration::from_micros(40), Some("trap"));
+    metrics.side_request("login", "weather", "default", "answered");
+    let own = [("kind".to_owned(), "visa".to_owned())];
+    let labels = PluginLabels { plugin: "login", integration: "weather", own: &own };
+    metrics.plugins_own().count("cards.declined", 2, &labels);
+    metrics.plugins_own().count("tries_total", 1, &labels);
+    metrics.plugins_own().observe("cards.amount", 2.5, &labels);
+    // The name has another kind already.
+    metrics.plugins_own().observe("tries_total", 2.5, &labels);
 
     let expected = [
         "cache_requests_total{endpoint,result,service}",
@@ -59,7 +67,11 @@ fn the_scrape_has_the_contracts_names_and_labels() {
         "integration_requests_total{endpoint,service,status}",
         "integration_retries_total{endpoint,service}",
         "plugin_call_duration_seconds{hook,plugin}",
+        "plugin_custom_cards_amount{kind,plugin,service}",
+        "plugin_custom_cards_declined_total{kind,plugin,service}",
+        "plugin_custom_tries_total{kind,plugin,service}",
         "plugin_failures_total{hook,kind,plugin}",
+        "plugin_side_requests_total{plugin,result,service,target}",
         "rate_limit_decisions_total{result,service}",
         "timeouts_total{endpoint,kind,service}",
     ];

@@ -1,10 +1,13 @@
 //! Spans below a call: attempts upstream and plugin hooks. They outlive borrowing of the call's span,
 //! so that concurrent attempts may each own theirs.
 
-use http::HeaderMap;
-use opentelemetry::{KeyValue, Value};
+use http::{HeaderMap, Method};
+use opentelemetry::{KeyValue, trace::SpanKind};
 
-use super::{recording::Recording, span::Ids};
+use super::{
+    recording::Recording,
+    span::{Child, Ids, Target},
+};
 use crate::telemetry::attributes::span;
 
 /// One attempt upstream. Dropped without [`end`](Self::end), it ends as `cancelled`.
@@ -15,20 +18,18 @@ pub struct AttemptSpan {
 
 /// One call of a plugin's hook. Dropped without [`end`](Self::end), it ends as `cancelled`.
 pub struct PluginSpan {
+    ids: Ids,
     recording: Option<Box<Recording>>,
 }
 
 impl AttemptSpan {
-    pub(super) fn start<const N: usize>(
-        ids: Ids,
-        mut recording: Option<Box<Recording>>,
-        attributes: impl FnOnce() -> [(&'static str, Value); N],
-        resend: u32,
-    ) -> Self {
+    pub(super) fn start(child: Child, target: Target<'_>, resend: u32) -> Self {
+        let Child { ids, mut recording } = child;
         if let Some(recording) = &mut recording {
-            for (name, value) in attributes() {
-                recording.attribute(KeyValue::new(name, value));
-            }
+            recording.attribute(KeyValue::new(span::METHOD, target.method.to_string()));
+            recording.attribute(KeyValue::new(span::URL_FULL, target.url.to_owned()));
+            recording.attribute(KeyValue::new(span::SERVER_ADDRESS, target.host.to_owned()));
+            recording.attribute(KeyValue::new(span::SERVER_PORT, i64::from(target.port)));
             if resend > 0 {
                 recording.attribute(KeyValue::new(span::RESEND_COUNT, i64::from(resend)));
             }
@@ -63,12 +64,33 @@ impl AttemptSpan {
 }
 
 impl PluginSpan {
-    pub(super) fn start(mut recording: Option<Box<Recording>>, hook: &'static str, plugin: &str) -> Self {
+    pub(super) fn start(child: Child, hook: &'static str, plugin: &str) -> Self {
+        let Child { ids, mut recording } = child;
         if let Some(recording) = &mut recording {
             recording.attribute(KeyValue::new(span::PLUGIN, plugin.to_owned()));
             recording.attribute(KeyValue::new(span::HOOK, hook));
         }
-        Self { recording }
+        Self { ids, recording }
+    }
+
+    /// Sets an attribute that the plugin named.
+    pub fn annotate(&mut self, key: &str, value: &str) {
+        if let Some(recording) = &mut self.recording {
+            recording.attribute(KeyValue::new(format!("{}{key}", span::PLUGIN_OWN), value.to_owned()));
+        }
+    }
+
+    /// A CLIENT span for a request that the hook sends, beginning now. `url` must yield it redacted.
+    pub fn request(
+        &self,
+        method: &Method,
+        url: impl FnOnce() -> String,
+        host: &str,
+        port: u16,
+    ) -> AttemptSpan {
+        let child = self.ids.child(self.recording.as_deref(), SpanKind::Client, || method.to_string());
+        let url = if self.recording.is_some() { url() } else { String::new() };
+        AttemptSpan::start(child, Target { method, url: &url, host, port }, 0)
     }
 
     /// Ends the span now; `failure` is the kind of failure.

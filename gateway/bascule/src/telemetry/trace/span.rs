@@ -33,6 +33,20 @@ pub(super) struct Ids {
     carried: Option<Arc<Carried>>,
 }
 
+/// A span that begins below another.
+pub(super) struct Child {
+    pub(super) ids: Ids,
+    pub(super) recording: Option<Box<Recording>>,
+}
+
+/// Where a request goes; `url` is redacted.
+pub(super) struct Target<'a> {
+    pub(super) method: &'a Method,
+    pub(super) url: &'a str,
+    pub(super) host: &'a str,
+    pub(super) port: u16,
+}
+
 /// What a caller sent along, passed on unchanged.
 struct Carried {
     state: Option<HeaderValue>,
@@ -115,31 +129,17 @@ impl CallSpan {
     /// A CLIENT span for an attempt upstream, beginning now. `resend` is 0 for the first attempt;
     /// `url` must have been redacted.
     pub fn attempt(&self, resend: u32, method: &Method, url: &str, host: &str, port: u16) -> AttemptSpan {
-        let (ids, recording) = self.child(SpanKind::Client, || method.to_string());
-        let attributes = || {
-            [
-                (span::METHOD, Value::from(method.to_string())),
-                (span::URL_FULL, Value::from(url.to_owned())),
-                (span::SERVER_ADDRESS, Value::from(host.to_owned())),
-                (span::SERVER_PORT, Value::from(i64::from(port))),
-            ]
-        };
-        AttemptSpan::start(ids, recording, attributes, resend)
+        let child = self.child(SpanKind::Client, || method.to_string());
+        AttemptSpan::start(child, Target { method, url, host, port }, resend)
     }
 
     /// An INTERNAL span for a plugin's hook, beginning now.
     pub fn plugin(&self, hook: &'static str, plugin: &str) -> PluginSpan {
-        let (_, recording) = self.child(SpanKind::Internal, || format!("plugin {hook}"));
-        PluginSpan::start(recording, hook, plugin)
+        PluginSpan::start(self.child(SpanKind::Internal, || format!("plugin {hook}")), hook, plugin)
     }
 
-    fn child(&self, kind: SpanKind, name: impl FnOnce() -> String) -> (Ids, Option<Box<Recording>>) {
-        let ids = Ids { span_id: RandomIdGenerator::default().new_span_id(), ..self.ids.clone() };
-        let recording = self.recording.as_ref().map(|recording| {
-            let parent = Some((self.ids.span_id, false));
-            Recording::start(recording.sink(), ids.span_context(), parent, kind, name(), SystemTime::now())
-        });
-        (ids, recording)
+    fn child(&self, kind: SpanKind, name: impl FnOnce() -> String) -> Child {
+        self.ids.child(self.recording.as_deref(), kind, name)
     }
 
     /// Puts this span's context into a request: `traceparent`, `tracestate`, `baggage`, replacing what is there.
@@ -173,6 +173,21 @@ impl Drop for CallSpan {
 }
 
 impl Ids {
+    /// A span below this one, recorded if this one is.
+    pub(super) fn child(
+        &self,
+        recording: Option<&Recording>,
+        kind: SpanKind,
+        name: impl FnOnce() -> String,
+    ) -> Child {
+        let ids = Self { span_id: RandomIdGenerator::default().new_span_id(), ..self.clone() };
+        let recording = recording.map(|recording| {
+            let parent = Some((self.span_id, false));
+            Recording::start(recording.sink(), ids.span_context(), parent, kind, name(), SystemTime::now())
+        });
+        Child { ids, recording }
+    }
+
     fn is_sampled(&self) -> bool {
         self.flags & SAMPLED != 0
     }

@@ -1,0 +1,104 @@
+//! What is stored, told and dropped for operators.
+
+use super::route::{Stored, What};
+use crate::{
+    model::{Code, Problem},
+    pipeline::{Generation, LiveIntegration, Place, Services},
+};
+use bascule_cache::StoreStats;
+use http::HeaderMap;
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+/// The store, whole and by integration.
+pub(super) fn stats(services: &Services, generation: &Generation) -> Value {
+    let mut names: Vec<&str> = generation.integrations.keys().map(|name| name.as_str()).collect();
+    names.sort_unstable();
+    let figures = |stats: StoreStats| json!({ "entries": stats.entries, "bytes": stats.bytes, "evictions": stats.evictions });
+    let of = |name: &str| with(figures(services.cache.stats_of(name)), "name", name.into());
+    let whole = services.cache.stats();
+    let integrations: Vec<Value> = names.into_iter().map(of).collect();
+    let told = with(figures(whole), "capacity", whole.capacity.into());
+    let told = with(told, "fetches_in_flight", services.flights.in_flight().into());
+    with(told, "integrations", integrations.into())
+}
+
+/// The head of what is stored for a call.
+///
+/// # Errors
+/// `not-found` where nothing is.
+pub(super) async fn get(
+    services: &Arc<Services>,
+    generation: &Arc<Generation>,
+    integration: &Arc<LiveIntegration>,
+    stored: Stored,
+) -> Result<Value, Problem> {
+    let place = place(services, generation, integration, stored).await?;
+    let Some(answer) = place.look() else {
+        return Err(Problem::new(Code::NotFound, "nothing is stored for this call"));
+    };
+    Ok(json!({
+        "status": answer.status.as_u16(),
+        "headers": listed(&answer.headers),
+        "length": answer.length,
+        "age": answer.age.as_secs(),
+        "ttl": answer.ttl,
+    }))
+}
+
+/// Drops what is named.
+///
+/// # Errors
+/// `unknown-operation`, and what is wrong with a call's parameters.
+pub(super) async fn purge(
+    services: &Arc<Services>,
+    generation: &Arc<Generation>,
+    integration: &Arc<LiveIntegration>,
+    what: What,
+) -> Result<(), Problem> {
+    let name = integration.settings.name.as_str();
+    match what {
+        What::All => drop(services.cache.purge_integration(name)),
+        What::Tag(tag) => services.cache.purge_tag(name, &tag),
+        What::Call(stored) => place(services, generation, integration, stored).await?.purge(),
+        What::Operation(operation)
+            if integration.operations.contains_key(operation.as_str())
+                || operation == integration.proxy.name.as_str() =>
+        {
+            services.cache.purge_operation(name, &operation);
+        }
+        What::Operation(operation) => {
+            let detail = format!("`{name}` has no operation `{}`", operation.escape_debug());
+            return Err(Problem::new(Code::UnknownOperation, detail));
+        }
+    }
+    Ok(())
+}
+
+async fn place(
+    services: &Arc<Services>,
+    generation: &Arc<Generation>,
+    integration: &Arc<LiveIntegration>,
+    Stored { operation, params }: Stored,
+) -> Result<Place, Problem> {
+    let found = Place::find(services, generation, integration, &operation, params).await;
+    let found = found.map_err(|problem| *problem)?;
+    found.ok_or_else(|| Problem::new(Code::NotFound, "such calls go past the cache"))
+}
+
+/// Several lines of one name are one list.
+fn listed(headers: &HeaderMap) -> Map<String, Value> {
+    let lines = |name: &http::HeaderName| {
+        let values = headers.get_all(name).iter();
+        let texts: Vec<_> = values.map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+        Value::from(texts.join(", "))
+    };
+    headers.keys().map(|name| (name.as_str().to_owned(), lines(name))).collect()
+}
+
+fn with(mut object: Value, name: &str, value: Value) -> Value {
+    if let Value::Object(members) = &mut object {
+        members.insert(name.to_owned(), value);
+    }
+    object
+}

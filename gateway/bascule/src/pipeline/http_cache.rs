@@ -1,0 +1,351 @@
+//! Stage 2 where the provider's answers say how they may be used: RFC 9111 as a shared cache.
+//!
+//! ```text
+//! select ─ fresh, or stale enough ───────────────────────────────→ answer, its part for this request
+//!    ├ validate: a conditional fetch ─ 304 ─→ renewed ───────────→ answer
+//!    │                               └ failed, stale-if-error ───→ the stale answer
+//!    └ nothing: a fetch, stored if it may be ────────────────────→ answer
+//! ```
+//!
+//! The decision: the rules are the library's (`bascule_cache::rfc9111`); here they are only asked in their order. What a
+//! request may share with others is decided before it joins a fetch: with credentials, cookies, conditions or a range of
+//! its own it fetches for itself, so that nobody waits for an answer that cannot be shared.
+//!
+//! It stores no answer itself: see `bring`.
+
+mod bring;
+mod head;
+mod invalidation;
+
+use super::{
+    Call, Failure, Landing, Looked, Progress, Reply,
+    call::{Fetch, Input, InputBody},
+    fetch::fetch,
+    lookup::{self, Joined},
+    request::bug,
+};
+use crate::{
+    config::HttpCache,
+    model::{Answer, CacheStatus, CallPhase, Cause, Code, Payload, Problem, Source},
+    telemetry::attributes,
+};
+use bascule_cache::{
+    Key, Variant,
+    rfc9111::{self, Forward, RequestDirectives, Use, is_for_the_origin},
+};
+use bytes::Bytes;
+use http::{
+    HeaderMap, Method, StatusCode,
+    header::{AUTHORIZATION, COOKIE, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE},
+};
+use std::{borrow::Cow, sync::Arc};
+
+use bring::{Brought, bring, share};
+pub use {bring::Kept, head::Upstream};
+pub(super) use {head::Ask, invalidation::invalidate};
+
+/// What a caller wants, and what is stored of it.
+struct Wanted {
+    key: Key,
+    /// The fields that select an answer and a part of it.
+    request: HeaderMap,
+    directives: RequestDirectives,
+    /// Why the store does not do.
+    because: Forward,
+    /// What has to be validated.
+    stored: Option<Arc<Variant>>,
+}
+
+/// Answers from the store, or with what the provider says, by the rules of HTTP.
+pub(super) async fn through(call: &mut Call, rule: HttpCache) -> Result<Answer, Box<Failure>> {
+    let services = Arc::clone(&call.services);
+    let now = services.now();
+    call.progress.switch(CallPhase::Cache, now);
+    if let Some(because) = passes(call) {
+        let result = told(fetch(call.take_fetch(None)).await, because)?;
+        return Ok(result.into_answer(CacheStatus::Bypass));
+    }
+    let request = fields(call).into_owned();
+    let directives = RequestDirectives::of(&request);
+    let key = key(call);
+    let found = services.cache.select(&key, &call.operation.scope, &request, now);
+    let (because, stored) = match found {
+        Err(because) => (because, None),
+        Ok(variant) => match variant.use_at(now, &directives) {
+            Use::Fresh => return hit(call, &variant, &request, Source::Cache, None),
+            Use::Stale => return hit(call, &variant, &request, Source::Stale, None),
+            Use::StaleAndRefresh => {
+                let because = Forward::Stale;
+                let stored = Some(Arc::clone(&variant));
+                let wanted = Wanted { key, request, directives, because, stored };
+                refresh(call, rule, &wanted);
+                return hit(call, &variant, &wanted.request, Source::Stale, None);
+            }
+            Use::Validate(because) => (because, Some(variant)),
+        },
+    };
+    if directives.only_if_cached {
+        let detail = "nothing is stored that answers this request, and it says `only-if-cached`";
+        return Err(Failure::plain(Problem::new(Code::NotCached, detail)));
+    }
+    call.operation.metrics.cache(if stored.is_some() { "revalidated" } else { "miss" });
+    call.looked(Looked::Miss);
+    let wanted = Wanted { key, request, directives, because, stored };
+    let result = fetched(call, rule, &wanted).await;
+    match (result, &wanted.stored) {
+        (Err(failure), Some(stored)) if stands_in(call, stored, &wanted, &failure) => {
+            hit(call, stored, &wanted.request, Source::Stale, Some(&failure))
+        }
+        (result, _) => result,
+    }
+}
+
+/// What is stored for the call, however stale, as far as the ladder may use it.
+pub(super) fn rung(call: &Call, cause: Cause) -> Option<Answer> {
+    if call.skip.cache || passes(call).is_some() {
+        return None;
+    }
+    let now = call.services.now();
+    let request = fields(call);
+    let variant = call.services.cache.select(&key(call), &call.operation.scope, &request, now).ok()?;
+    let age = variant.age(now);
+    if !variant.terms().fallback_at(age) || variant.reply().status.as_u16() >= 400 {
+        return None;
+    }
+    let source = if age < variant.terms().lifetime { Source::Cache } else { Source::Stale };
+    let mut reply = Reply::stored(variant.reply(), now, source);
+    reply.cache =
+        Some((CacheStatus::Hit { ttl: variant.reply().ttl_left(now), detail: Some(cause) }, Some(age)));
+    Some(part(reply, call.method(), &request).into_answer(CacheStatus::Bypass))
+}
+
+/// Why a request goes past the store; none when it does not.
+fn passes(call: &Call) -> Option<Forward> {
+    let with_body = match &call.input {
+        Input::Declared { .. } => false,
+        Input::Proxy(request) => !matches!(&request.body, InputBody::Held(octets) if octets.is_empty()),
+    };
+    if !matches!(*call.method(), Method::GET | Method::HEAD) {
+        return Some(Forward::Method);
+    }
+    (with_body || is_for_the_origin(&call.forwarded)).then_some(Forward::Bypass)
+}
+
+/// The caller's fields as they go upstream, and those that were meant for a cache on the way.
+fn fields(call: &Call) -> Cow<'_, HeaderMap> {
+    if call.asked.is_empty() {
+        return Cow::Borrowed(&call.forwarded);
+    }
+    let mut fields = call.forwarded.clone();
+    for (name, value) in &call.asked {
+        if !call.forwarded.contains_key(name) {
+            fields.append(name.clone(), value.clone());
+        }
+    }
+    Cow::Owned(fields)
+}
+
+/// One key for GET and HEAD, and for all that `Vary` tells apart.
+pub(super) fn key(call: &Call) -> Key {
+    let key = lookup::base_key(&call.integration, &call.operation);
+    match &call.input {
+        Input::Declared { params, .. } => lookup::with_params(key, params),
+        Input::Proxy(request) => lookup::with_target(key, &request.path, request.query.as_deref()),
+    }
+    .finish()
+}
+
+/// Whether a stored answer has to do in place of the failure (RFC 5861 §4).
+fn stands_in(call: &Call, stored: &Variant, wanted: &Wanted, failure: &Failure) -> bool {
+    let is_error = match &failure.answer {
+        Some(answer) => matches!(answer.status.as_u16(), 500 | 502 | 503 | 504),
+        None => failure.cause.is_some(),
+    };
+    let age = stored.age(call.services.now());
+    is_error && stored.terms().in_place_of_error_at(age, &wanted.directives)
+}
+
+/// A stored answer, which is told as such. `failure` is what it stands in for.
+fn hit(
+    call: &Call,
+    variant: &Variant,
+    request: &HeaderMap,
+    source: Source,
+    failure: Option<&Failure>,
+) -> Result<Answer, Box<Failure>> {
+    let (result, looked) =
+        if source == Source::Cache { ("hit", Looked::Hit) } else { ("stale", Looked::Stale) };
+    call.operation.metrics.cache(result);
+    call.looked(looked);
+    call.progress.event(attributes::event::CACHE_HIT, Vec::new);
+    let now = call.services.now();
+    let ttl = variant.reply().ttl_left(now);
+    let answered = failure.and_then(|failure| failure.answer.as_ref());
+    let status = match answered {
+        Some(answer) => CacheStatus::Forwarded {
+            because: Forward::Stale,
+            status: Some(answer.status),
+            stored: false,
+            collapsed: answer.source == Source::Coalesced,
+            detail: failure.and_then(|failure| failure.cause),
+        },
+        None => CacheStatus::Hit { ttl, detail: failure.and_then(|failure| failure.cause) },
+    };
+    from_store(call, variant, request, source, status)
+}
+
+/// A stored failure goes the way of a fresh one.
+fn from_store(
+    call: &Call,
+    variant: &Variant,
+    request: &HeaderMap,
+    source: Source,
+    status: CacheStatus,
+) -> Result<Answer, Box<Failure>> {
+    let now = call.services.now();
+    let mut reply = Reply::stored(variant.reply(), now, source);
+    reply.cache = Some((status, Some(variant.age(now))));
+    if reply.status.as_u16() >= 400 {
+        return Err(Failure::answered(reply, None));
+    }
+    Ok(part(reply, call.method(), request).into_answer(CacheStatus::Bypass))
+}
+
+/// What a request gets of a whole reply: all of it, a range, 304 or 416.
+fn part(mut reply: Reply, method: &Method, request: &HeaderMap) -> Reply {
+    let Payload::Full(body) = &reply.body else { return reply };
+    let part = rfc9111::Answer::to(method, request, reply.status, &reply.headers, body.len());
+    let headers = part.headers(&reply.headers, body.len());
+    let octets = if *method == Method::HEAD { Bytes::new() } else { part.body(body) };
+    reply.status = part.status(reply.status);
+    reply.headers = headers;
+    reply.body = Payload::Full(octets);
+    reply
+}
+
+/// The fetch for this caller, conditional where something is stored. With a key it is shared.
+fn work(call: &mut Call, rule: HttpCache, wanted: &Wanted, shared: Option<Key>) -> Fetch {
+    let head = *call.method() == Method::HEAD;
+    let mut work = call.take_fetch(shared);
+    let validated =
+        wanted.stored.clone().filter(|stored| head || stored.make_conditional(&mut work.forwarded));
+    work.http = Some(Arc::new(Ask {
+        request: wanted.request.clone(),
+        policy: head::policy(rule),
+        because: wanted.because,
+        validated,
+    }));
+    work
+}
+
+/// Renews a stale answer behind the caller's back.
+fn refresh(call: &mut Call, rule: HttpCache, wanted: &Wanted) {
+    let mut work = work(call, rule, wanted, Some(wanted.key));
+    // Its attempts are not this call's.
+    work.progress = Progress::detached();
+    let (key, now) = (wanted.key, call.services.now());
+    call.services.flights.refresh(key, now, || share(work, key));
+}
+
+/// Whether others may wait for this request's answer, and it for theirs.
+fn joins(call: &Call, wanted: &Wanted) -> bool {
+    let own = [AUTHORIZATION, COOKIE];
+    // Those go upstream with the request, unless it asks for something else anyway.
+    let conditions = [RANGE, IF_NONE_MATCH, IF_MODIFIED_SINCE];
+    let validates = wanted.stored.is_some();
+    *call.method() == Method::GET
+        && !wanted.directives.no_store
+        && !wanted.directives.no_cache
+        && !own.iter().any(|name| call.forwarded.contains_key(name))
+        && (validates || !conditions.iter().any(|name| call.forwarded.contains_key(name)))
+}
+
+async fn fetched(call: &mut Call, rule: HttpCache, wanted: &Wanted) -> Result<Answer, Box<Failure>> {
+    if !joins(call, wanted) {
+        return alone(call, rule, wanted).await;
+    }
+    let key = wanted.key;
+    let started = work(call, rule, wanted, Some(key));
+    let (landing, leads) = match lookup::join(call, key, started, |work| share(work, key)).await? {
+        Joined::Landed { landing, leads } => (landing, leads),
+        Joined::Private(result) => {
+            return told(result, wanted.because).map(|reply| finish(call, wanted, reply));
+        }
+        Joined::Alone => return alone(call, rule, wanted).await,
+    };
+    let source = if leads { Source::Upstream } else { Source::Coalesced };
+    match &*landing {
+        Landing::Kept(kept) if leads || kept.variant.selects(&wanted.request) => {
+            if !leads {
+                call.operation.metrics.cache("coalesced");
+            }
+            answered(call, wanted, kept, source)
+        }
+        Landing::Kept(_) => alone(call, rule, wanted).await,
+        Landing::Failed(failure) => {
+            told(Err(failure.copy(&source)), wanted.because).map(|reply| finish(call, wanted, reply))
+        }
+        Landing::Reply(_) => Err(bug("a reply by rule landed where HTTP decides")),
+    }
+}
+
+/// Fetches for this caller only; what it brings may still be stored.
+async fn alone(call: &mut Call, rule: HttpCache, wanted: &Wanted) -> Result<Answer, Box<Failure>> {
+    let work = work(call, rule, wanted, None);
+    match bring(work, wanted.key).await {
+        Ok(Brought::Kept(kept)) => answered(call, wanted, &kept, Source::Upstream),
+        Ok(Brought::Reply(reply)) => told(Ok(reply), wanted.because).map(|reply| finish(call, wanted, reply)),
+        Err(failure) => told(Err(failure), wanted.because).map(|reply| finish(call, wanted, reply)),
+    }
+}
+
+/// An answer that is or could have been stored. Who fetched it gets it as it came, others as it is stored.
+fn answered(call: &Call, wanted: &Wanted, kept: &Kept, source: Source) -> Result<Answer, Box<Failure>> {
+    let collapsed = source == Source::Coalesced;
+    let status = CacheStatus::Forwarded {
+        because: wanted.because,
+        status: kept.renewed_by,
+        stored: kept.stored,
+        collapsed,
+        detail: None,
+    };
+    match &kept.reply {
+        Some(reply) if !collapsed => {
+            let mut reply = reply.copy(&source);
+            reply.cache = Some((status, None));
+            Ok(finish(call, wanted, reply))
+        }
+        Some(_) => from_store(call, &kept.variant, &wanted.request, source, status),
+        None => {
+            let source = if collapsed { source } else { Source::Cache };
+            from_store(call, &kept.variant, &wanted.request, source, status)
+        }
+    }
+}
+
+/// A caller's own conditions are the provider's to judge where they were sent on; where ours went instead, or none, they
+/// are judged here.
+fn finish(call: &Call, wanted: &Wanted, reply: Reply) -> Answer {
+    let sent_on = matches!(call.input, Input::Proxy(_)) && wanted.stored.is_none();
+    let reply = if sent_on || reply.status != StatusCode::OK {
+        reply
+    } else {
+        part(reply, call.method(), &wanted.request)
+    };
+    reply.into_answer(CacheStatus::Bypass)
+}
+
+/// What came, with why the provider was asked.
+fn told(mut result: Result<Reply, Box<Failure>>, because: Forward) -> Result<Reply, Box<Failure>> {
+    let reply = match &mut result {
+        Ok(reply) => Some(reply),
+        Err(failure) => failure.answer.as_deref_mut(),
+    };
+    if let Some(reply) = reply.filter(|reply| reply.cache.is_none()) {
+        let collapsed = reply.source == Source::Coalesced;
+        let status =
+            CacheStatus::Forwarded { because, status: None, stored: reply.stored, collapsed, detail: None };
+        reply.cache = Some((status, None));
+    }
+    result
+}

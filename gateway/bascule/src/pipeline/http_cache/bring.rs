@@ -1,0 +1,213 @@
+//! What becomes of a fetch by the rules of HTTP: stored, renewed, shared, or for its caller alone.
+//!
+//! | came | becomes |
+//! | --- | --- |
+//! | 304 about what is stored, 200 to HEAD | the stored answer, renewed |
+//! | 304 about something else | another fetch, without conditions |
+//! | a storable answer, held whole | a stored answer, shared with those whom `Vary` allows |
+//! | anything else | a reply for this caller |
+//!
+//! The decision: whoever fetched an answer gets it as it came. What others get is the stored form, which lacks the fields
+//! that `private="…"` and `no-cache="…"` name.
+
+use super::{
+    super::{Failure, Landing, Reply, call::Fetch, fetch::fetch, reply::SharedReply},
+    head::{Ask, Upstream},
+};
+use crate::model::{CacheStatus, Payload, Source};
+use bascule_cache::{
+    Epoch, Fetched, Key, NotRenewed, Scope, Store, Stored, Variant, rfc9111::ResponseDirectives,
+};
+use http::{
+    HeaderMap, Method, StatusCode,
+    header::{AGE, SET_COOKIE, VARY},
+};
+use std::{fmt, sync::Arc};
+
+/// What a fetch brought, when HTTP's rules decide.
+pub(super) enum Brought {
+    /// For all whom it selects.
+    Kept(Kept),
+    /// For its caller alone.
+    Reply(Reply),
+}
+
+/// An answer that others may have too.
+pub struct Kept {
+    /// As it came; none when the provider only said that what is stored still holds.
+    pub(super) reply: Option<SharedReply>,
+    /// As it is stored.
+    pub(super) variant: Arc<Variant>,
+    /// The provider's status where it renewed what is stored.
+    pub(super) renewed_by: Option<StatusCode>,
+    /// Whether it is stored: it may be too large, or purged meanwhile.
+    pub(super) stored: bool,
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kept")
+            .field("reply", &self.reply)
+            .field("stored", &self.stored)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where an answer is stored, and under which conditions it was asked for.
+struct Keeper {
+    cache: Arc<Store>,
+    scope: Scope,
+    key: Key,
+    /// From before the fetch.
+    epoch: Epoch,
+    ask: Arc<Ask>,
+}
+
+/// Runs a fetch and stores what it brings, as far as it may be.
+pub(super) async fn bring(work: Fetch, key: Key) -> Result<Brought, Box<Failure>> {
+    let Some(ask) = work.http.clone() else { return fetch(work).await.map(Brought::Reply) };
+    let scope = work.operation.scope.clone();
+    let cache = Arc::clone(&work.services.cache);
+    let keeper = Keeper { epoch: cache.epoch(&scope), cache, scope, key, ask };
+    let spare = keeper.ask.validated.is_some().then(|| without_conditions(&work));
+    let result = match fetch(work).await {
+        Ok(reply) if keeper.is_word_on_stored(&reply) => match keeper.renew(&reply) {
+            Ok(brought) => return Ok(brought),
+            Err(NotRenewed::Other) if reply.status == StatusCode::NOT_MODIFIED => match spare {
+                Some(spare) => fetch(spare).await,
+                None => Ok(reply),
+            },
+            Err(NotRenewed::Other) => {
+                keeper.cache.remove(&key);
+                Ok(reply)
+            }
+            Err(NotRenewed::NotStored(_)) => return Ok(Brought::Reply(keeper.validated(reply))),
+        },
+        result => result,
+    };
+    keeper.keep(result)
+}
+
+/// The same for all who wait for it.
+pub(super) async fn share(work: Fetch, key: Key) -> Fetched<Landing, Result<Reply, Box<Failure>>> {
+    match bring(work, key).await {
+        Ok(Brought::Kept(kept)) => Fetched::Shared(Arc::new(Landing::Kept(kept))),
+        Ok(Brought::Reply(reply)) => Fetched::Private(Ok(reply)),
+        Err(failure) if is_for_one(&failure) => Fetched::Private(Err(failure)),
+        Err(failure) => match failure.into_shared() {
+            Ok(shared) => Fetched::Shared(Arc::new(Landing::Failed(shared))),
+            Err(failure) => Fetched::Private(Err(failure)),
+        },
+    }
+}
+
+/// A provider that is in trouble is in trouble for all. What it refuses is for others only if it may be stored for them.
+fn is_for_one(failure: &Failure) -> bool {
+    failure.answer.as_ref().is_some_and(|answer| {
+        let for_all = failure.cause.is_some() || (answer.stored && !answer.headers.contains_key(VARY));
+        !for_all || answer.headers.contains_key(SET_COOKIE)
+    })
+}
+
+/// The fetch again, should the answer be about something else than what is stored.
+fn without_conditions(work: &Fetch) -> Fetch {
+    let mut spare = work.again();
+    for name in [http::header::IF_NONE_MATCH, http::header::IF_MODIFIED_SINCE] {
+        spare.forwarded.remove(name);
+    }
+    spare
+}
+
+impl Keeper {
+    /// Whether an answer speaks of what is stored instead of being one itself.
+    fn is_word_on_stored(&self, reply: &Reply) -> bool {
+        let head = self.ask.validated.is_some()
+            && reply.status == StatusCode::OK
+            && reply
+                .upstream
+                .as_ref()
+                .is_some_and(|upstream| *upstream.exchange(&self.ask.request).method == Method::HEAD);
+        head || self.ask.is_validated_by(reply.status)
+    }
+
+    fn renew(&self, reply: &Reply) -> Result<Brought, NotRenewed> {
+        let (Some(stored), Some(upstream)) = (&self.ask.validated, &reply.upstream) else {
+            return Err(NotRenewed::Other);
+        };
+        let renewed = stored.renewed(&upstream.exchange(&self.ask.request), &self.ask.policy)?;
+        let stored = self.cache.put_variant(self.key, renewed.clone(), self.epoch) == Stored::Yes;
+        let renewed_by = Some(reply.status);
+        Ok(Brought::Kept(Kept { reply: None, variant: Arc::new(renewed), renewed_by, stored }))
+    }
+
+    /// The stored answer for the caller who had it validated, and for nobody else.
+    fn validated(&self, reply: Reply) -> Reply {
+        let (Some(stored), Some(upstream)) = (&self.ask.validated, &reply.upstream) else { return reply };
+        let received_at = upstream.exchange(&self.ask.request).received.received_at;
+        let mut whole = Reply::stored(stored.reply(), received_at, Source::Cache);
+        let status = CacheStatus::Forwarded {
+            because: self.ask.because,
+            status: Some(reply.status),
+            stored: false,
+            collapsed: false,
+            detail: None,
+        };
+        whole.cache = Some((status, None));
+        whole
+    }
+
+    fn keep(&self, result: Result<Reply, Box<Failure>>) -> Result<Brought, Box<Failure>> {
+        match result {
+            Ok(mut reply) => {
+                let Some(variant) = self.variant(&mut reply) else { return Ok(Brought::Reply(reply)) };
+                let stored = self.cache.put_variant(self.key, variant.clone(), self.epoch) == Stored::Yes;
+                Ok(match reply.into_shared(stored) {
+                    Ok(reply) => Brought::Kept(Kept {
+                        reply: Some(reply),
+                        variant: Arc::new(variant),
+                        renewed_by: None,
+                        stored,
+                    }),
+                    Err(reply) => Brought::Reply(*reply),
+                })
+            }
+            Err(mut failure) => {
+                if let Some(answer) = failure.answer.as_deref_mut()
+                    && let Some(variant) = self.variant(answer)
+                {
+                    answer.stored = self.cache.put_variant(self.key, variant, self.epoch) == Stored::Yes;
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    /// The answer as it would be stored; none if it may not be, or was not held whole.
+    fn variant(&self, reply: &mut Reply) -> Option<Variant> {
+        let upstream = reply.upstream.as_deref_mut()?;
+        let Payload::Full(body) = &reply.body else { return None };
+        let tags = upstream.tags(self.scope.integration())?;
+        let storable = upstream.storable.take()?;
+        let as_received = reply.headers == upstream.headers && reply.status == storable.status();
+        let stored = if as_received {
+            bascule_cache::Reply::AsReceived(body.clone())
+        } else {
+            let headers = replayable(&reply.headers, upstream)?;
+            bascule_cache::Reply::Mapped { status: reply.status, headers, body: body.clone() }
+        };
+        Some(Variant::new(storable, stored, self.scope.clone(), tags))
+    }
+}
+
+/// The fields of a mapped reply that others may get; none if it sets a cookie of its own.
+fn replayable(mapped: &HeaderMap, upstream: &Upstream) -> Option<HeaderMap> {
+    if mapped.contains_key(SET_COOKIE) && !upstream.headers.contains_key(SET_COOKIE) {
+        return None;
+    }
+    let demanded = ResponseDirectives::of(&upstream.headers);
+    let mut headers = mapped.clone();
+    for name in demanded.no_cache_fields.iter().chain(&demanded.private_fields).chain(&[AGE]) {
+        headers.remove(name);
+    }
+    Some(headers)
+}

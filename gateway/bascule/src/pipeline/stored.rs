@@ -1,0 +1,128 @@
+//! What is stored for a call, for operators: looked at and dropped, without making the call.
+//!
+//! It is found by the key that the call itself would have. Calls that carry headers which join the key, or which `Vary`
+//! names, have others; those are dropped by operation.
+
+use super::{
+    Call, Generation, Input, InputBody, LiveIntegration, Origin, Progress, ProxyRequest, Services,
+    http_cache, lookup, validate,
+};
+use crate::{
+    config::{CachePolicy, SkipSet},
+    model::{Code, Problem},
+};
+use bascule_cache::{Entry, Key};
+use bascule_resilience::Deadline;
+use http::{HeaderMap, Method, StatusCode};
+use serde_json::{Map, Value};
+use std::{sync::Arc, time::Duration};
+
+/// Where the answer to a call is stored.
+pub struct Place {
+    call: Call,
+    key: Key,
+}
+
+/// A stored answer, without its body.
+#[derive(Debug)]
+pub struct StoredAnswer {
+    /// HTTP status.
+    pub status: StatusCode,
+    /// Its headers as callers get them.
+    pub headers: HeaderMap,
+    /// Octets of the body.
+    pub length: usize,
+    /// How old it is.
+    pub age: Duration,
+    /// Seconds of freshness left; negative when stale.
+    pub ttl: i64,
+}
+
+impl Place {
+    /// Where the answer to a call of this operation is; of `proxy`, the parameters `path` and `query` name the request.
+    /// None for calls that go past the cache.
+    ///
+    /// # Errors
+    /// `unknown-operation`, or `invalid-parameters` as the call itself would have them.
+    pub async fn find(
+        services: &Arc<Services>,
+        generation: &Arc<Generation>,
+        integration: &Arc<LiveIntegration>,
+        operation: &str,
+        params: Map<String, Value>,
+    ) -> Result<Option<Self>, Box<Problem>> {
+        let (operation, input) = if operation == integration.proxy.name.as_str() {
+            (&integration.proxy, proxied(&params)?)
+        } else {
+            let found = integration.operations.get(operation).ok_or_else(|| {
+                let detail = format!(
+                    "`{}` has no operation `{}`",
+                    integration.settings.name,
+                    operation.escape_debug()
+                );
+                Problem::new(Code::UnknownOperation, detail)
+            })?;
+            (found, Input::Declared { params, texts: true, body: None })
+        };
+        let mut call = Call {
+            services: Arc::clone(services),
+            generation: Arc::clone(generation),
+            integration: Arc::clone(integration),
+            operation: Arc::clone(operation),
+            input,
+            forwarded: HeaderMap::new(),
+            asked: HeaderMap::new(),
+            idempotency_key: None,
+            cap: Deadline::none(),
+            skip: SkipSet::default(),
+            priority: None,
+            progress: Progress::detached(),
+            depth: 0,
+            room: None,
+            origin: Origin::Caller(None),
+        };
+        validate::parameters(&mut call).map_err(|failure| Box::new(failure.problem))?;
+        let key = match call.operation.policy.cache {
+            Some(CachePolicy::Http(_)) => Some(http_cache::key(&call)),
+            _ => lookup::key(&call).await,
+        };
+        Ok(key.map(|key| Self { call, key }))
+    }
+
+    /// What is there.
+    pub fn look(&self) -> Option<StoredAnswer> {
+        let Self { call, key } = self;
+        let (cache, now) = (&call.services.cache, call.services.now());
+        let shown = |entry: &Entry| StoredAnswer {
+            status: entry.status,
+            headers: entry.headers.clone(),
+            length: entry.body.len(),
+            age: entry.age(now),
+            ttl: entry.ttl_left(now),
+        };
+        if let Some(CachePolicy::Http(_)) = call.operation.policy.cache {
+            let variant = cache.select(key, &call.operation.scope, &call.forwarded, now).ok()?;
+            return Some(shown(variant.reply()));
+        }
+        cache.get(key, &call.operation.scope, now).map(|entry| shown(&entry))
+    }
+
+    /// Drops it, and what a fetch under way would store.
+    pub fn purge(&self) {
+        self.call.services.cache.purge_key(&self.key);
+    }
+}
+
+fn proxied(params: &Map<String, Value>) -> Result<Input, Box<Problem>> {
+    let text = |name: &str| params.get(name).and_then(Value::as_str);
+    let Some(path) = text("path").filter(|path| path.starts_with('/')) else {
+        let detail = "of `proxy`, the parameter `path` names what is stored, e.g. `/users/1`";
+        return Err(Box::new(Problem::new(Code::InvalidParameters, detail)));
+    };
+    Ok(Input::Proxy(ProxyRequest {
+        method: Method::GET,
+        path: path.to_owned(),
+        query: text("query").map(ToOwned::to_owned),
+        body: InputBody::empty(),
+    }))
+}
