@@ -22,7 +22,7 @@ pub(super) fn with_plugin_problems(
     now: Instant,
     mut problems: Problems,
 ) -> Problems {
-    let sound = Arc::clone(problems.sound());
+    let sound = problems.sound().clone();
     let contents = sources.obtain(&sound.rules, &sound.integrations, &mut problems);
     for settings in &sound.integrations {
         let mut found = problems.about_the_same_files();

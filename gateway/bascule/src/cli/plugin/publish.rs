@@ -46,10 +46,10 @@ pub(super) async fn push(args: &PushArgs) -> anyhow::Result<Exit> {
     let reference = Reference::parse(&args.reference)?;
     let Reference::Oci(to) = &reference else { bail!("`{reference}` is no registry's: write oci://…") };
     let key = args.sign.as_deref().map(signing_key).transpose()?;
-    let content = octets(&args.file)?;
-    let inspection = inspection(&content)?;
+    let octets = octets(&args.file)?;
+    let inspection = inspection(&octets)?;
     let what = Push {
-        content: content.into_owned().into(),
+        content: octets.into_owned().into(),
         created: rfc3339(SystemTime::now()),
         component: summary(&inspection),
         annotations: annotations(&inspection),
