@@ -13,6 +13,7 @@ mod integration;
 mod levels;
 mod plugins;
 mod running;
+mod side;
 
 pub use build::{Parts, build};
 pub use builtin::{BuiltinError, shipped};

@@ -3,19 +3,16 @@
 use super::{
     breakers::Breakers,
     plugins::{Loaded, check_scopes, phases},
+    side,
 };
 use crate::{
     config::{self, Auth, BaseUrl, Problems},
     model::{BreakerName, OperationName},
-    pipeline::{
-        DEFAULT_ENDPOINT, LiveIntegration, LiveOperation, Phases, PluginTokens, Policy, Services,
-        SideEndpoint, SideEndpoints, TokenMaker, mechanisms,
-    },
+    pipeline::{LiveIntegration, LiveOperation, Phases, Policy, Services, mechanisms},
     telemetry::{IntegrationMetrics, Telemetry},
     upstream::{Client, ClientSettings, EgressPolicy, Endpoint, Tls, TokenCell},
 };
 use bascule_cache::Store;
-use bascule_plugin_host::Phase;
 use bascule_resilience::{Breaker, BreakerConfig, Clock, HealthStats, Mode, Random, RetryBudget, State};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -93,38 +90,9 @@ pub(super) fn integration(
     let endpoint = client.endpoint(settings.base_url.clone());
     let endpoints: BTreeMap<String, Endpoint> =
         settings.endpoints.iter().map(|(name, base)| (name.clone(), client.endpoint(base.clone()))).collect();
-    let named = endpoints.iter().map(|(name, endpoint)| (name.as_str(), endpoint));
-    let granted: Vec<(&str, &Endpoint)> = std::iter::once((DEFAULT_ENDPOINT, &endpoint))
-        .chain(named)
-        .filter(|(name, _)| plugins.iter().any(|plugin| plugin.sends_to(name)))
-        .collect();
-    let side = (!granted.is_empty()).then(|| {
-        let before = before.and_then(|before| before.side.as_deref());
-        let endpoints = granted.into_iter().map(|(name, endpoint)| {
-            (name.to_owned(), side_endpoint(materials, settings, (name, endpoint), before))
-        });
-        Arc::new(SideEndpoints {
-            settings: Arc::clone(settings),
-            client: client.clone(),
-            endpoints: endpoints.collect(),
-            limiter: Arc::clone(&limiter),
-            metrics: Arc::clone(&metrics),
-            telemetry: materials.telemetry.clone(),
-            clock: Arc::clone(materials.clock),
-            random: Arc::clone(materials.random),
-        })
-    });
-    if let Auth::Plugin { scopes } = &settings.auth {
-        for one in plugins.iter_mut().filter(|one| one.plugin.has(Phase::TokenSource)) {
-            let maker = TokenMaker {
-                plugin: Arc::clone(&one.plugin),
-                integration: settings.name.shared(),
-                side: side.clone(),
-                clock: Arc::clone(materials.clock),
-            };
-            one.tokens = Some(PluginTokens::new(maker, scopes));
-        }
-    }
+    let side =
+        side::endpoints(materials, settings, (&client, &endpoint, &endpoints), &limiter, &plugins, before);
+    side::hold_tokens(materials, settings, side.as_ref(), &mut plugins);
     let plugins = &plugins;
     let operations: HashMap<OperationName, Arc<LiveOperation>> = settings
         .operations
@@ -172,27 +140,12 @@ pub(super) fn integration(
     }
 }
 
-/// An endpoint for side requests, with a breaker of its own that a reload keeps.
-fn side_endpoint(
-    materials: &Materials<'_>,
-    settings: &config::Integration,
-    (name, endpoint): (&str, &Endpoint),
-    before: Option<&SideEndpoints>,
-) -> SideEndpoint {
-    let service = format!("endpoint:{}.{name}", settings.name);
-    let breaker_metrics = materials.telemetry.integration(&service);
-    let kept = before.and_then(|before| before.endpoints.get(name)).map(|before| &before.breaker);
-    let kept = kept.filter(|kept| *kept.config() == settings.breaker);
-    SideEndpoint {
-        endpoint: endpoint.clone(),
-        breaker: kept.map_or_else(|| new_breaker(&service, &settings.breaker, &breaker_metrics), Arc::clone),
-        breaker_metrics,
-        times: HealthStats::new(),
-    }
-}
-
 /// A breaker that tells metrics and the log about its transitions.
-fn new_breaker(name: &str, config: &BreakerConfig, metrics: &Arc<IntegrationMetrics>) -> Arc<Breaker> {
+pub(super) fn new_breaker(
+    name: &str,
+    config: &BreakerConfig,
+    metrics: &Arc<IntegrationMetrics>,
+) -> Arc<Breaker> {
     let metrics = Arc::clone(metrics);
     metrics.breaker_state(i64::from(config.mode == Mode::ForcedOpen));
     let name = name.to_owned();
