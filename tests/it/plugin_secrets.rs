@@ -22,7 +22,10 @@ const ENV: [(&str, &str); 7] = [
     ("PASSWORD", "c4n4ry:password"),
     ("HIDDEN", "c4n4ry-hidden/+="),
     ("QUERY", "c4n4ry query"),
-    ("RUST_LOG", "trace,cranelift=off,regalloc2=off,wasmtime=off,wasmparser=off,wit_component=off"),
+    (
+        "RUST_LOG",
+        "trace,cranelift=off,regalloc2=off,wasmtime=off,wasmparser=off,wit_component=off,wit_parser=off",
+    ),
 ];
 
 fn integration(url: &str, top: &str, auth: &str, more: &str) -> String {

@@ -34,7 +34,10 @@ const ENV: [(&str, &str); 11] = [
     ("URL_PASSWORD", "c4n4ry-of-the-url"),
     ("QUERY", "c4n4ry query"),
     // Everything that may touch a call; the compiler's own traces would only flood the log.
-    ("RUST_LOG", "trace,cranelift=off,regalloc2=off,wasmtime=off,wasmparser=off,wit_component=off"),
+    (
+        "RUST_LOG",
+        "trace,cranelift=off,regalloc2=off,wasmtime=off,wasmparser=off,wit_component=off,wit_parser=off",
+    ),
 ];
 
 /// `user:c4n4ry:password` in base64, and a part that tells it whatever stands around it.

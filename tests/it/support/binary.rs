@@ -153,7 +153,8 @@ async fn keep(stream: impl AsyncRead + Unpin, printed: Arc<Mutex<String>>) {
 }
 
 fn listening(printed: &str) -> Option<(SocketAddr, SocketAddr)> {
-    printed.lines().find_map(|line| {
+    // A talkative log has tens of thousands of lines, and is looked at many times.
+    printed.lines().filter(|line| line.contains("listening")).find_map(|line| {
         let line: Value = serde_json::from_str(line).ok()?;
         let address = |name: &str| line[name].as_str()?.parse().ok();
         (line["message"] == "listening").then(|| Some((address("data")?, address("admin")?)))?

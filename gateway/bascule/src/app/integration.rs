@@ -3,19 +3,16 @@
 use super::{
     breakers::Breakers,
     plugins::{Loaded, check_scopes, phases},
-    side::{SideParts, side_endpoints},
+    side::{SideParts, hold_tokens, side_endpoints},
 };
 use crate::{
     config::{self, Auth, BaseUrl, Problems},
     model::{BreakerName, OperationName},
-    pipeline::{
-        LiveIntegration, LiveOperation, Phases, PluginTokens, Policy, Services, TokenMaker, mechanisms,
-    },
+    pipeline::{LiveIntegration, LiveOperation, Phases, Policy, Services, mechanisms},
     telemetry::{IntegrationMetrics, Telemetry},
     upstream::{Client, ClientSettings, EgressPolicy, Tls, TokenCell},
 };
 use bascule_cache::Store;
-use bascule_plugin_host::Phase;
 use bascule_resilience::{Breaker, BreakerConfig, Clock, HealthStats, Mode, Random, RetryBudget, State};
 use std::{collections::HashMap, num::NonZeroU32, sync::Arc, time::Instant};
 
@@ -111,21 +108,7 @@ pub(super) fn integration(
             side_endpoints(materials, settings, &plugins, &parts, before)
         }
     };
-    if let Auth::Plugin { scopes } = &settings.auth {
-        for one in plugins.iter_mut().filter(|one| one.has(Phase::TokenSource)) {
-            let bound = &mut one.live.bound;
-            if same.is_some() && bound.tokens.is_some() {
-                continue;
-            }
-            let maker = TokenMaker {
-                plugin: Arc::clone(&bound.plugin),
-                integration: settings.name.shared(),
-                side: side.clone(),
-                clock: Arc::clone(materials.clock),
-            };
-            bound.tokens = Some(PluginTokens::new(maker, scopes));
-        }
-    }
+    hold_tokens(materials, settings, side.as_ref(), same.is_some(), &mut plugins);
     let plugins = &plugins;
     let operations: HashMap<OperationName, Arc<LiveOperation>> = settings
         .operations

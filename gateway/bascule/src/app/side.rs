@@ -1,16 +1,17 @@
 //! Where an integration's plugins may send to by themselves: the endpoints that they are granted, each with a breaker of
-//! its own.
+//! its own; and the places of the tokens that they fetch there.
 
 use super::{
     integration::{Materials, new_breaker},
     plugins::Loaded,
 };
 use crate::{
-    config,
-    pipeline::{DEFAULT_ENDPOINT, LiveIntegration, SideEndpoint, SideEndpoints},
+    config::{self, Auth},
+    pipeline::{DEFAULT_ENDPOINT, LiveIntegration, PluginTokens, SideEndpoint, SideEndpoints, TokenMaker},
     telemetry::IntegrationMetrics,
     upstream::{Client, Endpoint},
 };
+use bascule_plugin_host::Phase;
 use bascule_resilience::{HealthStats, RateLimiter};
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -71,5 +72,30 @@ fn side_endpoint(
         breaker: kept.map_or_else(|| new_breaker(&service, &settings.breaker, &breaker_metrics), Arc::clone),
         breaker_metrics,
         times: HealthStats::new(),
+    }
+}
+
+/// Gives each token source a place for its tokens, one for each scope; none is fetched yet. Where the settings are the
+/// `same` as before, a plugin that goes on keeps those that it has.
+pub(super) fn hold_tokens(
+    materials: &Materials<'_>,
+    settings: &config::Integration,
+    side: Option<&Arc<SideEndpoints>>,
+    same: bool,
+    plugins: &mut [Loaded<'_>],
+) {
+    let Auth::Plugin { scopes } = &settings.auth else { return };
+    for one in plugins.iter_mut().filter(|one| one.has(Phase::TokenSource)) {
+        let bound = &mut one.live.bound;
+        if same && bound.tokens.is_some() {
+            continue;
+        }
+        let maker = TokenMaker {
+            plugin: Arc::clone(&bound.plugin),
+            integration: settings.name.shared(),
+            side: side.cloned(),
+            clock: Arc::clone(materials.clock),
+        };
+        bound.tokens = Some(PluginTokens::new(maker, scopes));
     }
 }
