@@ -148,12 +148,12 @@ mod tests {
     #[test]
     fn the_table_takes_the_place_of_the_one_before() {
         let page = std::env::temp_dir().join(format!("bascule-conformance-{}.md", std::process::id()));
-        fs::write(&page, format!("# Page\n\n{BEGIN}old\n{END}\nmore\n")).unwrap();
+        fs::write(&page, format!("# Page\n\n{BEGIN}earlier\n{END}\nmore\n")).unwrap();
         Results::parse(LINES).unwrap().write_to(&page, "1.0").unwrap();
         let text = fs::read_to_string(&page).unwrap();
         fs::remove_file(&page).unwrap();
         assert!(
-            text.starts_with("# Page\n\n") && text.ends_with("\nmore\n") && !text.contains("old"),
+            text.starts_with("# Page\n\n") && text.ends_with("\nmore\n") && !text.contains("earlier"),
             "{text}"
         );
         assert!(text.contains("| age | 1 / 3 | 0 / 0 |") && text.contains("| `v` | D \\| E |"), "{text}");
