@@ -1,3 +1,5 @@
+//! Rules, addresses and tags, without any network.
+
 use super::*;
 use crate::config::RegistrySettings;
 use std::net::IpAddr;
