@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use serde_json::json;
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 use tokio::{io::AsyncWriteExt, task::JoinSet};
 
@@ -282,6 +282,60 @@ async fn an_expired_answer_is_given_while_it_is_refreshed() {
         ("1".into(), "stale", "0")
     );
     eventually("the refresh", || async { client.get("/proxy/api/a").await.text() != "1" }).await;
+}
+
+#[tokio::test]
+async fn a_refresh_whose_answer_outgrows_the_store_ends_and_leaves_the_way_to_the_next() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&asked);
+    let provider = RawProvider::new(move |mut stream| {
+        let asked = Arc::clone(&counted);
+        async move {
+            read_head(&mut stream).await;
+            let head = "HTTP/1.1 200 OK\r\nconnection: close\r\netag: \"1\"\r\n\
+                        cache-control: max-age=0, stale-while-revalidate=600\r\n";
+            if asked.fetch_add(1, Ordering::SeqCst) == 0 {
+                let small = format!("{head}content-length: 5\r\n\r\nsmall");
+                stream.write_all(small.as_bytes()).await.unwrap();
+                return;
+            }
+            // Without a length: that it is too large shows only when it is read.
+            stream.write_all(format!("{head}\r\n").as_bytes()).await.unwrap();
+            for _ in 0..64 {
+                if stream.write_all(&[b'x'; 64 * 1024]).await.is_err() {
+                    return;
+                }
+            }
+        }
+    })
+    .await;
+    let gateway = Gateway::start(&[("api", &config(&provider.url(), ""))]).await;
+    let client = gateway.data();
+    client.get("/proxy/api/a").await;
+    for requests in 2..5 {
+        eventually("another refresh", || async {
+            assert_eq!(client.get("/proxy/api/a").await.text(), "small");
+            asked.load(Ordering::SeqCst) >= requests
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn by_rule_the_proxy_keeps_nothing_that_the_provider_says_is_for_one() {
+    for headers in [
+        &[("cache-control", "private")] as &[(&str, &str)],
+        &[("cache-control", "max-age=60, no-store")],
+        &[("vary", "accept, x-api-key")],
+    ] {
+        let provider = Provider::new(move |request| reply(200, headers, request.number.to_string())).await;
+        let rule = config(&provider.url(), "").replace("mode = \"http\"", "ttl = \"1h\"");
+        let gateway = Gateway::start(&[("api", &rule)]).await;
+        for caller in ["1", "2"] {
+            let answer = gateway.data().header("x-api-key", caller).get("/proxy/api/a").await;
+            assert_eq!(answer.text(), caller, "{headers:?}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -259,6 +259,22 @@ async fn a_cache_policy_says_which_inputs_are_the_same_and_which_are_not_kept() 
 }
 
 #[tokio::test]
+async fn a_cache_policy_gives_no_caller_the_answer_of_another() {
+    let provider = Provider::new(|request| reply(200, &[], request.number.to_string())).await;
+    let text = granted(&provider.url(), &provider.url(), "");
+    let text = text.replace("cache = \"10m\"", "cache = { ttl = \"10m\", vary_by = [\"caller\"] }");
+    let keys =
+        "auth.api_keys = [{ name = \"a\", key = \"key-of-a\" }, { name = \"b\", key = \"key-of-b\" }]\n";
+    let base = Gateway::base("").replace("[admin]", &format!("{keys}[admin]"));
+    let gateway = Gateway::with(&base, &[("shop", &text)], &[]).await;
+    let of = async |key: &str| {
+        gateway.data().header("x-api-key", key).get("/v1/shop/kept?city=Berlin").await.text()
+    };
+    assert_eq!((of("key-of-a").await, of("key-of-b").await), ("1".into(), "2".into()));
+    assert_eq!((of("key-of-a").await, of("key-of-b").await), ("1".into(), "2".into()));
+}
+
+#[tokio::test]
 async fn a_cache_policy_that_fails_leaves_the_key_to_the_gateway() {
     let provider = Provider::new(by_target).await;
     let gateway = Gateway::start(&[("shop", &granted(&provider.url(), &provider.url(), ""))]).await;

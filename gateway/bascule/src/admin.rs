@@ -83,7 +83,7 @@ impl AdminPlane {
             }
             Route::Purge(name, what) => {
                 let integration = named(&generation, &name)?;
-                tracing::info!(operator, integration = name, ?what, "cache purged by hand");
+                tracing::info!(operator, integration = name, what = what.said(), "cache purged by hand");
                 cache::purge(&self.services, &generation, integration, what).await?;
                 Ok(respond::no_content())
             }

@@ -194,10 +194,13 @@ impl Worker {
             let next = SystemTime::now() + judge::backoff(tries, self.services.unit());
             let bounds = bounds(&self.services.generation.load().config);
             let error = "an internal error; the gateway's log has the details".to_owned();
-            let later = move |outbox: &Outbox| {
-                outbox.retry_later(id, error, next, &bounds, SystemTime::now()).map(drop)
-            };
-            self.tell(later).await;
+            let queue = Arc::clone(&self.queue);
+            self.running.spawn(async move {
+                let later = move |outbox: &Outbox| {
+                    outbox.retry_later(id, error.clone(), next, &bounds, SystemTime::now()).map(drop)
+                };
+                deliver::write(&queue, later).await;
+            });
         }
     }
 

@@ -2,16 +2,16 @@
 
 use std::{io, path::PathBuf, sync::Arc};
 
-/// The queue could not do it; nothing has changed.
+/// The queue could not do it; nothing has changed, but for [`Error::Slow`].
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The file could not be read or written: the disk is full, say.
     #[error("the outbox file cannot be used")]
     Storage(#[source] Arc<rusqlite::Error>),
-    /// Too much is waiting to be written.
-    #[error("too many writes to the outbox are waiting")]
-    Busy,
+    /// Whoever asked has waited long enough: it may still be done. Said by those who wait, never by the queue itself.
+    #[error("the outbox takes too long")]
+    Slow,
     /// The queue is closed.
     #[error("the outbox is closed")]
     Closed,

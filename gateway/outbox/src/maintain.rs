@@ -2,8 +2,8 @@
 
 use crate::{
     Bounds, Level, Page, Place, State,
-    row::{COLUMNS, count, entry, millis, span, state},
-    store::{get, revive},
+    row::{BARE, count, entry, millis, span, state},
+    store::{get, make_room, revive},
 };
 use rusqlite::{Connection, Result, params};
 use std::time::SystemTime;
@@ -57,6 +57,8 @@ pub(crate) fn tidy(db: &Connection, bounds: &Bounds, now: SystemTime) -> Result<
     let forgotten = db
         .prepare_cached("DELETE FROM entries WHERE state IN ('done', 'dead') AND finished <= ?1")?
         .execute([now.saturating_sub(span(bounds.retention))])?;
+    // Answers have come since the entries were let in. What waits, or is dead, stays whatever it weighs.
+    let _ = make_room(db, 0, 0, bounds)?;
     Ok(Tidied { given_up, forgotten })
 }
 
@@ -99,7 +101,7 @@ pub(crate) fn remove(db: &Connection, id: Uuid) -> Result<Removed> {
 pub(crate) fn list(db: &Connection, of: Option<State>, after: Option<Uuid>, max: u32) -> Result<Page> {
     let mut entries = db
         .prepare_cached(&format!(
-            "SELECT {COLUMNS} FROM entries WHERE (?1 IS NULL OR state = ?1) \
+            "SELECT {BARE} FROM entries WHERE (?1 IS NULL OR state = ?1) \
              AND seq > coalesce((SELECT seq FROM entries WHERE id = ?2), 0) ORDER BY seq LIMIT ?3"
         ))?
         .query_map(

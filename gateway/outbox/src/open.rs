@@ -11,7 +11,7 @@ use std::{fs::OpenOptions, io::ErrorKind, os::unix::fs::OpenOptionsExt, path::Pa
 /// How long to wait for a predecessor that is about to close the file.
 const BUSY_MAX: Duration = Duration::from_secs(2);
 /// Octets that the write-ahead log may keep on the disk when it is empty.
-const LOG_KEPT: i64 = 16 << 20;
+const LOG_KEPT: i64 = 0;
 /// Statements that are kept prepared; there are fewer.
 const STATEMENTS: usize = 64;
 
@@ -58,6 +58,8 @@ fn prepare(connection: &Connection) -> Result<(), Error> {
     // NORMAL may lose what was accepted last when the power goes.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "journal_size_limit", LOG_KEPT)?;
+    // What is forgotten is not to be read in the file's free pages either.
+    connection.pragma_update(None, "secure_delete", "ON")?;
     // Takes the lock now rather than with the first call.
     connection.execute_batch("BEGIN EXCLUSIVE; COMMIT")
 }

@@ -10,7 +10,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        mpsc::{SyncSender, TrySendError, sync_channel},
+        mpsc::{SyncSender, sync_channel},
     },
     thread::{self, JoinHandle},
     time::SystemTime,
@@ -185,10 +185,7 @@ impl Outbox {
         work: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, Error> {
         let (job, result) = writer::job(work);
-        self.jobs.as_ref().ok_or(Error::Closed)?.try_send(job).map_err(|refused| match refused {
-            TrySendError::Full(_) => Error::Busy,
-            TrySendError::Disconnected(_) => Error::Closed,
-        })?;
+        self.jobs.as_ref().ok_or(Error::Closed)?.send(job).map_err(|_| Error::Closed)?;
         result.recv().map_err(|_| Error::Closed)?
     }
 }

@@ -10,6 +10,10 @@ use uuid::Uuid;
 pub(crate) const COLUMNS: &str = "id, integration, operation, key, caller, params, headers, body, state, created, \
                                   next_try, tries, finished, status, content_type, answer, cut, last_error";
 
+/// The same without what the caller sent, which only a delivery needs.
+pub(crate) const BARE: &str = "id, integration, operation, key, caller, '' AS params, '' AS headers, NULL AS body, state, \
+                               created, next_try, tries, finished, status, content_type, answer, cut, last_error";
+
 /// What an entry weighs beside its texts: the row, its indexes, a share of a page.
 const OVERHEAD: usize = 512;
 

@@ -3,7 +3,7 @@
 
 use crate::{
     ANSWER_MAX, Answer, Bounds, Call, Ending, EnqueueError, Entry, Lane, Place, State,
-    row::{COLUMNS, count, digest, entry, millis, payload, place, size, span, time},
+    row::{BARE, COLUMNS, count, digest, entry, millis, payload, place, size, span, time},
 };
 use rusqlite::{Connection, OptionalExtension, Result, params};
 use std::time::SystemTime;
@@ -40,7 +40,7 @@ pub(crate) fn enqueue(db: &Connection, call: &Call, bounds: &Bounds, now: System
         return Ok(Ok(Queued { id: found.id, state: found.state, new: false }));
     }
     let size = size(call);
-    if let Err(full) = make_room(db, size, bounds)? {
+    if let Err(full) = make_room(db, 1, size, bounds)? {
         return Ok(Err(full));
     }
     let id = new_id(now);
@@ -76,21 +76,23 @@ pub(crate) fn find(db: &Connection, call: &Call) -> Refusable<Option<Entry>> {
 
 fn same_key(db: &Connection, place: &Place, key: &str) -> Result<Option<(Vec<u8>, Entry)>> {
     db.prepare_cached(&format!(
-        "SELECT digest, {COLUMNS} FROM entries WHERE integration = ?1 AND operation = ?2 AND key = ?3"
+        "SELECT digest, {BARE} FROM entries WHERE integration = ?1 AND operation = ?2 AND key = ?3"
     ))?
     .query_row(params![place.integration, place.operation, key], |row| Ok((row.get("digest")?, entry(row)?)))
     .optional()
 }
 
-/// Forgets what was done first, until the new entry fits.
-fn make_room(db: &Connection, size: u64, bounds: &Bounds) -> Refusable<()> {
+/// Forgets what was done first, until so many more entries of that size together fit.
+pub(crate) fn make_room(db: &Connection, more: u64, size: u64, bounds: &Bounds) -> Refusable<()> {
     loop {
         let (entries, octets): (u64, u64) = db
             .prepare_cached(
                 "SELECT coalesce(sum(entries), 0) AS entries, coalesce(sum(octets), 0) AS octets FROM levels",
             )?
             .query_row([], |row| Ok((count(row, "entries")?, count(row, "octets")?)))?;
-        if entries < bounds.max_entries && octets.saturating_add(size) <= bounds.max_size {
+        if entries.saturating_add(more) <= bounds.max_entries
+            && octets.saturating_add(size) <= bounds.max_size
+        {
             return Ok(Ok(()));
         }
         let forgotten = db

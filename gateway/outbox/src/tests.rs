@@ -64,6 +64,39 @@ pub(super) fn answer(body: &[u8]) -> Answer {
 }
 
 #[test]
+fn answers_that_came_meanwhile_are_forgotten_when_they_outgrow_the_bounds() {
+    let queue = Queue::new();
+    for key in ["a", "b", "c"] {
+        queue.queued(key, 1);
+    }
+    for entry in queue.claimed(1) {
+        queue.outbox.finish(entry.id, Ending::Done(answer(&[b'x'; 4096])), at(2)).unwrap();
+    }
+    let bounds = Bounds { max_size: 10_000, ..Bounds::default() };
+    queue.outbox.tidy(&bounds, at(3)).unwrap();
+    let left: Vec<String> =
+        queue.outbox.list(None, None, 9).unwrap().entries.into_iter().map(|entry| entry.call.key).collect();
+    assert_eq!(left, ["b", "c"], "the oldest gives way");
+}
+
+#[test]
+fn what_was_forgotten_is_not_in_the_files_either() {
+    let queue = Queue::new();
+    let secret = "a text that stands nowhere else";
+    let mut call = call("k");
+    call.headers = secret.into();
+    queue.outbox.enqueue(call, &Bounds::default(), at(1)).unwrap();
+    let entry = queue.claimed(1).remove(0);
+    queue.outbox.finish(entry.id, Ending::Done(answer(b"ok")), at(2)).unwrap();
+    let folder = queue.folder;
+    drop(queue.outbox);
+    for file in std::fs::read_dir(folder.path()).unwrap() {
+        let octets = std::fs::read(file.unwrap().path()).unwrap();
+        assert!(!octets.windows(secret.len()).any(|window| window == secret.as_bytes()));
+    }
+}
+
+#[test]
 fn an_entry_goes_from_waiting_to_done_and_forgets_what_the_caller_sent() {
     let queue = Queue::new();
     let id = queue.queued("k", 1);

@@ -38,6 +38,11 @@ pub(crate) fn job<T: Send + 'static>(
 
 /// What fails leaves nothing behind, and the others of its group alone.
 fn alone<T>(db: &Connection, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, Error> {
+    if db.is_autocommit() {
+        // A write failed and SQLite has rolled back the whole group: nothing more may be done outside of it.
+        let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ABORT_ROLLBACK);
+        return Err(rusqlite::Error::SqliteFailure(code, None).into());
+    }
     db.execute_batch("SAVEPOINT job")?;
     let worked = work(db);
     let end = if worked.is_ok() { "RELEASE job" } else { "ROLLBACK TO job; RELEASE job" };

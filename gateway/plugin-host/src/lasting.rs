@@ -60,7 +60,7 @@ impl Lasting {
     }
 }
 
-/// The lasting parts of all plugins of a host, by plugin name.
+/// The lasting parts of all plugins of a host, by identity.
 pub(crate) struct Registry {
     limits: StateLimits,
     plugins: Mutex<HashMap<String, Weak<Lasting>>>,
@@ -71,7 +71,7 @@ impl Registry {
         Self { limits, plugins: Mutex::default() }
     }
 
-    /// What the versions of that name share, new if there is none. Asked once per load.
+    /// What the versions of that plugin share, new if there is none. Asked once per load.
     pub(crate) fn of(&self, plugin: &str) -> Arc<Lasting> {
         let mut plugins = self.plugins.lock();
         plugins.retain(|_, lasting| lasting.strong_count() > 0);

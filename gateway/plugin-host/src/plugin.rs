@@ -85,6 +85,12 @@ impl Plugin {
         &self.warnings
     }
 
+    /// Wall time that one call of a phase may take.
+    #[must_use]
+    pub fn wall_time(&self) -> Duration {
+        self.shared.limits.wall_with(&self.shared.grants)
+    }
+
     /// Time until the next probe while the plugin's breaker is open, `None` otherwise. For status pages:
     /// a call finds out by itself.
     #[must_use]

@@ -16,7 +16,7 @@ const PREFIX: &str = "token:";
 /// A token that a plugin obtained.
 #[derive(Debug, Clone)]
 pub struct Token {
-    /// Its text. Not empty, at most 16 KiB, without control characters.
+    /// Its text. Not empty, at most 16 KiB, of printable ASCII.
     pub value: SecretBytes,
     /// How long it lives, when the provider said so.
     pub expires_in: Option<Duration>,

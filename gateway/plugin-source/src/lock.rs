@@ -44,6 +44,18 @@ pub struct Locked {
     pub signer: Option<String>,
 }
 
+impl Locked {
+    /// Whether it is the same plugin. Who signed it is known only where keys were configured, which need not be so for
+    /// all tables that name one reference.
+    pub(crate) fn is_what(&self, other: &Self) -> bool {
+        let same_signer = match (&self.signer, &other.signer) {
+            (Some(one), Some(other)) => one == other,
+            _ => true,
+        };
+        same_signer && (self.manifest, self.content, self.size) == (other.manifest, other.content, other.size)
+    }
+}
+
 /// A lock file that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -187,7 +187,7 @@ impl Sources {
             return Err(Finding::NotLocked { reference });
         };
         match self.resolve(wanted).await? {
-            Some(now) if now != *locked => {
+            Some(now) if !now.is_what(locked) => {
                 Err(Finding::Moved { reference, locked: Box::new(locked.clone()), now: Box::new(now) })
             }
             _ => Ok(()),

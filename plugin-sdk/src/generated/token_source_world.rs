@@ -40,7 +40,7 @@ pub mod exports {
                 pub type Fault = super::super::super::super::__with_name4::Fault;
                 #[derive(Clone, Eq, PartialEq)]
                 pub struct Token {
-                    /// At most 16 KiB, without control characters. The host never shows it.
+                    /// At most 16 KiB, of printable ASCII. The host never shows it.
                     pub value: _rt::String,
                     pub expires_in_ms: ::core::option::Option<u32>,
                 }

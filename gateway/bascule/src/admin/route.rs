@@ -72,6 +72,18 @@ pub(super) enum What {
     Tag(String),
 }
 
+impl What {
+    /// For the log: without parameters, which may be anything.
+    pub(super) fn said(&self) -> String {
+        match self {
+            Self::All => "all".to_owned(),
+            Self::Operation(operation) => format!("operation {operation}"),
+            Self::Call(stored) => format!("a call of {}", stored.operation),
+            Self::Tag(tag) => format!("tag {tag}"),
+        }
+    }
+}
+
 impl Route {
     pub(super) fn role(&self) -> Role {
         match self {

@@ -6,7 +6,7 @@ use super::{
     side::{SideParts, hold_tokens, side_endpoints},
 };
 use crate::{
-    config::{self, Auth, BaseUrl, Problems},
+    config::{self, Auth, BaseUrl, CachePolicy, Diagnostic, Problems},
     model::{BreakerName, OperationName},
     pipeline::{LiveIntegration, LiveOperation, Phases, Policy, Services, mechanisms},
     telemetry::{IntegrationMetrics, Telemetry},
@@ -219,6 +219,18 @@ fn declared_operation(
         Some(_) => Phases::default(),
         None => phases(plugins, &declared.name, problems),
     };
+    if let (Some(policy), Some(CachePolicy::Http(_))) = (&phases.cache_policy, &declared.cache)
+        && let Some(one) = plugins.iter().find(|one| Arc::ptr_eq(&one.live.bound.plugin, &policy.plugin))
+    {
+        problems.push(Diagnostic::at(
+            &one.settings.origin,
+            format!(
+                "a `cache-policy` is not asked where HTTP's rules decide, as they do for `{}`",
+                declared.name
+            ),
+            "cache the operation by rule, or name the plugin's other phases in `phases`",
+        ));
+    }
     LiveOperation {
         name: declared.name.clone(),
         policy: Policy {

@@ -3,7 +3,7 @@
 use super::{
     exchanges,
     sources::{Content, Contents, Found},
-    versions::{Predecessor, predecessor},
+    versions::{Predecessor, number, predecessor},
 };
 use crate::{
     config::{Auth, Diagnostic, Integration, PluginSettings, Problems},
@@ -133,10 +133,12 @@ pub(super) fn load<'a>(
 ) -> Vec<Loaded<'a>> {
     let mut loaded = Vec::new();
     for (index, settings) in integration.plugins.iter().enumerate() {
+        let number = number(&integration.plugins, index);
+        let identity = format!("{} {} {number}", integration.name, settings.source.identity());
         let before = before.and_then(|before| predecessor(before, &integration.plugins, index));
         match contents
             .of(settings)
-            .and_then(|content| load_one(host, integration.name.as_str(), content, settings, before, now))
+            .and_then(|content| load_one(host, identity, content, settings, before, now))
         {
             Ok(live) => loaded.push(Loaded { settings, live }),
             Err((message, help)) => problems.push(Diagnostic::at(&settings.origin, message, help)),
@@ -147,18 +149,22 @@ pub(super) fn load<'a>(
 
 fn load_one(
     host: &Arc<PluginHost>,
-    integration: &str,
+    identity: String,
     content: Content,
     settings: &PluginSettings,
     before: Option<Predecessor<'_>>,
     now: Instant,
 ) -> Result<LivePlugin, Found> {
     let kept = before.as_ref().and_then(|before| before.kept(settings, &content.digest.hex()));
-    if let Some(kept) = kept {
-        return Ok(kept);
-    }
     // Whether it is a plugin at all is for the host to say, and better than this could.
     let embedded = Exchange::embedded(&content.octets);
+    if let Some(kept) = kept {
+        // The table may name other exchanges. A version that came back has its own reasons to differ from the file's.
+        if kept.rolled_back_from.is_none() {
+            exchanges::pass(&kept.bound.plugin, settings, embedded)?;
+        }
+        return Ok(kept);
+    }
     let mut phases = None;
     if let Some(names) = &settings.phases {
         let parsed: Result<Vec<Phase>, _> =
@@ -171,6 +177,7 @@ fn load_one(
     let credentials = settings.credentials.iter();
     let spec = PluginSpec {
         name: settings.source.name(),
+        identity,
         bytes: content.octets.into(),
         sha256: settings.sha256,
         config: settings.config.clone(),
@@ -187,7 +194,7 @@ fn load_one(
     })?;
     exchanges::pass(&plugin, settings, embedded)?;
     for warning in plugin.warnings() {
-        tracing::warn!(integration, plugin = plugin.name(), "{warning}");
+        tracing::warn!(plugin = plugin.name(), "{warning}");
     }
     let bound = BoundPlugin {
         plugin,

@@ -9,11 +9,11 @@ use super::{
     breakers::show,
     build::Parts,
     integration::{Materials, integration},
-    plugins::Loaded,
+    plugins::{Loaded, check_auth},
 };
 use crate::{
     config::Problems,
-    pipeline::{Generation, LivePlugin, Services, Swapped},
+    pipeline::{Generation, LiveIntegration, LiveOperation, LivePlugin, Phases, Services, Swapped},
 };
 use bascule_plugin_host::PluginId;
 use std::{
@@ -51,10 +51,12 @@ pub(super) fn roll_back(parts: &Parts, services: &Services, id: PluginId) {
         .collect();
     let materials = Materials::of(services, &parts.tls, &before.breakers);
     let mut problems = Problems::new();
+    check_auth(&loaded, &live.settings, &mut problems);
     let rebuilt = integration(&materials, &live.settings, loaded, Some(live), &mut problems);
     let plugin = failed.bound.plugin.name();
-    if !problems.is_empty() {
-        // The versions export different phases, and what the new one left free another plugin has taken.
+    if !problems.is_empty() || authenticates_less(live, &rebuilt) {
+        // The versions export different phases: what the new one left free another plugin has taken, or nobody would
+        // sign what the new one signs.
         tracing::error!(integration = %name, plugin, %problems, "the version before cannot come back");
         return;
     }
@@ -78,6 +80,19 @@ pub(super) fn roll_back(parts: &Parts, services: &Services, id: PluginId) {
         generation = number,
         "the new version of the plugin keeps failing; the one before is back until the file changes"
     );
+}
+
+/// Whether a call that was signed, or went with a token, would go without.
+fn authenticates_less(live: &LiveIntegration, rebuilt: &LiveIntegration) -> bool {
+    let authenticates = |phases: &Phases| phases.signer.is_some() || phases.token_source.is_some();
+    let lost = |now: &LiveOperation, then: &LiveOperation| {
+        authenticates(&now.phases) && !authenticates(&then.phases)
+    };
+    let declared = live
+        .operations
+        .iter()
+        .any(|(name, now)| rebuilt.operations.get(name).is_some_and(|then| lost(now, then)));
+    declared || lost(&live.proxy, &rebuilt.proxy)
 }
 
 /// The predecessor in its place, if the failure came soon after the swap.

@@ -28,10 +28,16 @@ pub(super) fn predecessor<'a>(
     index: usize,
 ) -> Option<Predecessor<'a>> {
     let source = &tables.get(index)?.source;
-    let number = tables.iter().take(index).filter(|table| table.source == *source).count();
+    let number = number(tables, index);
     let mut same = before.settings.plugins.iter().zip(&before.plugins);
     let mut same = same.by_ref().filter(|(table, _)| table.source == *source);
     same.nth(number).map(|(settings, live)| Predecessor { settings, live })
+}
+
+/// How many tables before this one name the same source.
+pub(super) fn number(tables: &[PluginSettings], index: usize) -> usize {
+    let source = tables.get(index).map(|table| &table.source);
+    tables.iter().take(index).filter(|table| Some(&table.source) == source).count()
 }
 
 impl Predecessor<'_> {

@@ -99,7 +99,7 @@ fn finish(outbox: &Outbox, entry: &Entry, ending: Ending) -> Result<(), Error> {
 
 /// Writes until it is written: a disk that is full for now must not make a delivery happen twice. Meanwhile its place
 /// among the deliveries stays taken, so that no others end the same way.
-async fn write<T: Default + Send + 'static>(
+pub(super) async fn write<T: Default + Send + 'static>(
     queue: &Queue,
     work: impl Fn(&Outbox) -> Result<T, Error> + Send + Sync + 'static,
 ) -> T {

@@ -42,6 +42,8 @@ pub(super) fn judge(ended: &Ended, attempts: u32, now: SystemTime) -> Judged {
         }
         (Err(problem), Some(_)) => later(problem),
         (Err(problem), None) if problem.member("committed").is_some() => Judged::Dead(said(problem)),
+        // The provider refused it; what a mapping calls that changes nothing.
+        (Err(problem), None) if problem.member("upstream_status").is_some() => Judged::Final,
         (Err(problem), None) if is_final(problem.status) => Judged::Final,
         (Err(problem), None) => later(problem),
     }
@@ -112,6 +114,8 @@ mod tests {
         assert_eq!(judged(&answered(404, None), 1), Judged::Final);
         let invalid = refused(Problem::new(Code::InvalidParameters, "x"), None);
         assert_eq!(judged(&invalid, 0), Judged::Final);
+        let mapped = Problem::new(Code::PluginFailed, "x").with("upstream_status", 402);
+        assert_eq!(judged(&refused(mapped, None), 1), Judged::Final, "whatever it was mapped to");
     }
 
     #[test]

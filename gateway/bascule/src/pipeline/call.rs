@@ -320,7 +320,8 @@ impl Call {
             priority: self.priority,
             progress: Arc::clone(&self.progress),
             depth: self.depth,
-            room: self.room.clone(),
+            // What others wait for, too, is not held in this caller's room.
+            room: self.room.clone().filter(|_| store_as.is_none()),
             store_as,
             http: None,
         }

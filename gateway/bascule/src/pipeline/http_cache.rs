@@ -36,8 +36,11 @@ use bascule_cache::{
 };
 use bytes::Bytes;
 use http::{
-    HeaderMap, Method, StatusCode,
-    header::{AUTHORIZATION, COOKIE, IF_MODIFIED_SINCE, IF_NONE_MATCH, RANGE},
+    HeaderMap, HeaderName, Method, StatusCode,
+    header::{
+        AUTHORIZATION, CACHE_CONTROL, COOKIE, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+        IF_UNMODIFIED_SINCE, PRAGMA, RANGE,
+    },
 };
 use std::{borrow::Cow, sync::Arc};
 
@@ -146,14 +149,26 @@ fn fields(call: &Call) -> Cow<'_, HeaderMap> {
     Cow::Owned(fields)
 }
 
+/// What a request says to caches, of its own answer.
+const OF_THE_CACHE: [HeaderName; 8] =
+    [CACHE_CONTROL, PRAGMA, RANGE, IF_RANGE, IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE];
+
 /// One key for GET and HEAD, and for all that `Vary` tells apart.
 pub(super) fn key(call: &Call) -> Key {
     let key = lookup::base_key(&call.integration, &call.operation);
-    match &call.input {
+    let mut key = match &call.input {
         Input::Declared { params, .. } => lookup::with_params(key, params, call),
         Input::Proxy(request) => lookup::with_target(key, &request.path, request.query.as_deref()),
+    };
+    // A mapper may put the headers that an operation forwards anywhere, where no `Vary` names them. Through `/proxy` they
+    // are all that the client sends, and the mapper speaks the provider's own language: there `Vary` decides.
+    if call.operation.declared.is_some() && call.operation.phases.request_mapper.is_some() {
+        let told = call.forwarded.iter().filter(|(name, _)| !OF_THE_CACHE.contains(name));
+        for (name, value) in told {
+            key = key.field(name.as_str(), value.as_bytes());
+        }
     }
-    .finish()
+    key.finish()
 }
 
 /// Whether a stored answer has to do in place of the failure (RFC 5861 §4).
@@ -254,6 +269,10 @@ fn work(call: &mut Call, rule: HttpCache, wanted: &Wanted, shared: Option<Key>) 
 
 /// Renews a stale answer behind the caller's back.
 fn refresh(call: &mut Call, rule: HttpCache, wanted: &Wanted) {
+    // What it brings would be shared, and such a request's answers are not.
+    if names_caller(call) {
+        return;
+    }
     let mut work = work(call, rule, wanted, Some(wanted.key));
     // Its attempts are not this call's.
     work.progress = Progress::detached();
@@ -263,15 +282,18 @@ fn refresh(call: &mut Call, rule: HttpCache, wanted: &Wanted) {
 
 /// Whether others may wait for this request's answer, and it for theirs.
 fn joins(call: &Call, wanted: &Wanted) -> bool {
-    let own = [AUTHORIZATION, COOKIE];
     // Those go upstream with the request, unless it asks for something else anyway.
     let conditions = [RANGE, IF_NONE_MATCH, IF_MODIFIED_SINCE];
     let validates = wanted.stored.is_some();
     *call.method() == Method::GET
         && !wanted.directives.no_store
         && !wanted.directives.no_cache
-        && !own.iter().any(|name| call.forwarded.contains_key(name))
+        && !names_caller(call)
         && (validates || !conditions.iter().any(|name| call.forwarded.contains_key(name)))
+}
+
+fn names_caller(call: &Call) -> bool {
+    [AUTHORIZATION, COOKIE].iter().any(|name| call.forwarded.contains_key(name))
 }
 
 async fn fetched(call: &mut Call, rule: HttpCache, wanted: &Wanted) -> Result<Answer, Box<Failure>> {
@@ -289,6 +311,7 @@ async fn fetched(call: &mut Call, rule: HttpCache, wanted: &Wanted) -> Result<An
             Joined::Alone => return alone(call, rule, wanted).await,
         };
     let source = if leads { Source::Upstream } else { Source::Coalesced };
+    let now = call.services.now();
     match &*landing {
         Landing::Kept(kept) if leads || kept.variant.selects(&wanted.request) => {
             if !leads {
@@ -296,16 +319,20 @@ async fn fetched(call: &mut Call, rule: HttpCache, wanted: &Wanted) -> Result<An
             }
             answered(call, wanted, kept, source)
         }
-        Landing::Coming(coming) if leads || coming.selects(&wanted.request) => {
+        Landing::Coming(coming) if leads || coming.is_for(&wanted.request, &wanted.directives, now) => {
             if !leads {
                 call.operation.metrics.cache("coalesced");
             }
-            match coming.reply(flight, source) {
+            match coming.reply(flight, source, now) {
                 Some(reply) => told(Ok(reply), wanted.because).map(|reply| finish(call, wanted, reply)),
                 None => alone(call, rule, wanted).await,
             }
         }
-        Landing::Kept(_) | Landing::Coming(_) => alone(call, rule, wanted).await,
+        Landing::Kept(_) | Landing::Coming(_) => {
+            // That fetch is for others: it need not go on for this caller.
+            drop(flight);
+            alone(call, rule, wanted).await
+        }
         Landing::Failed(failure) => {
             told(Err(failure.copy(&source)), wanted.because).map(|reply| finish(call, wanted, reply))
         }

@@ -10,13 +10,16 @@ use crate::{
     model::{Answer, CacheStatus, CallPhase, Cause, Code, Payload, Problem, Source, TimeoutKind},
     telemetry::attributes,
 };
-use bascule_cache::{Entry, Fetched, Freshness, Herald, JoinError, Key, KeyBuilder, Landed, Stored};
+use bascule_cache::{
+    Entry, Fetched, Freshness, Herald, JoinError, Key, KeyBuilder, Landed, Stored,
+    rfc9111::ResponseDirectives,
+};
 use bascule_plugin_host::{HostBody, Phase};
 use http::{
     HeaderMap, HeaderName, Method,
     header::{
         ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, COOKIE, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
-        IF_UNMODIFIED_SINCE, RANGE, SET_COOKIE,
+        IF_UNMODIFIED_SINCE, RANGE, SET_COOKIE, VARY,
     },
 };
 use serde_json::{Map, Value};
@@ -33,7 +36,11 @@ pub(super) async fn key(call: &Call) -> Option<Key> {
     key = match &call.input {
         Input::Declared { params, .. } => match material(call, params).await {
             Material::Canonical => with_params(key, params, call),
-            Material::Plugin(octets) => key.field("material", &octets),
+            Material::Plugin(octets) => {
+                // It stands for the parameters: whose answer it is, is not a policy's to say.
+                let key = key.field("material", &octets);
+                if call.operation.policy.vary_by.caller { with_caller(key, call) } else { key }
+            }
             Material::None => return None,
         },
         Input::Proxy(request) => proxied_key(key, request, &call.forwarded)?,
@@ -319,8 +326,7 @@ async fn shared(work: Fetch, key: Key) -> Fetched<Landing, Result<Reply, Box<Fai
         return Fetched::Private(fetch(work).await);
     };
     let store = |status, headers: &HeaderMap, body: &bytes::Bytes, ttl: Duration, rule: &CacheRule| {
-        // A cookie is for one caller; an entry is for all.
-        if headers.contains_key(SET_COOKIE) {
+        if is_for_one(&operation, headers) {
             return false;
         }
         let Ok(tags) = tags(operation.scope.integration(), headers, None) else { return false };
@@ -348,7 +354,7 @@ async fn shared(work: Fetch, key: Key) -> Fetched<Landing, Result<Reply, Box<Fai
                 stored = store(reply.status, &reply.headers, body, rule.ttl, &rule);
             }
             let private =
-                reply.headers.contains_key(SET_COOKIE) || fan_out::is_private(&operation, &reply.headers);
+                is_for_one(&operation, &reply.headers) || fan_out::is_private(&operation, &reply.headers);
             if private {
                 return Fetched::Private(Ok(reply));
             }
@@ -366,7 +372,7 @@ async fn shared(work: Fetch, key: Key) -> Fetched<Landing, Result<Reply, Box<Fai
                     CacheRule { keep_stale: Duration::ZERO, stale_while_revalidate: Duration::ZERO, ..rule };
                 store(answer.status, &answer.headers, body, ttl, &rule);
             }
-            if failure.answer.as_ref().is_some_and(|answer| answer.headers.contains_key(SET_COOKIE)) {
+            if failure.answer.as_ref().is_some_and(|answer| is_for_one(&operation, &answer.headers)) {
                 return Fetched::Private(Err(failure));
             }
             match failure.into_shared() {
@@ -375,6 +381,24 @@ async fn shared(work: Fetch, key: Key) -> Fetched<Landing, Result<Reply, Box<Fai
             }
         }
     }
+}
+
+/// Whether an answer is for its caller alone, although a rule would keep it: a cookie is. Through `/proxy`, where the
+/// provider knows more of the caller than the key does, its own word counts too.
+fn is_for_one(operation: &LiveOperation, headers: &HeaderMap) -> bool {
+    headers.contains_key(SET_COOKIE) || (operation.declared.is_none() && says_for_one(headers))
+}
+
+/// Whether an answer says that it is for nobody else, or for those only who ask alike in more than the keys hold.
+pub(super) fn says_for_one(headers: &HeaderMap) -> bool {
+    let said = ResponseDirectives::of(headers);
+    let keyed =
+        |name: &str| ["accept", "accept-encoding"].iter().any(|known| name.eq_ignore_ascii_case(known));
+    let varies = headers.get_all(VARY).iter().any(|value| match value.to_str() {
+        Ok(names) => !names.split(',').map(str::trim).filter(|name| !name.is_empty()).all(keyed),
+        Err(_) => true,
+    });
+    said.private || said.no_store || varies || headers.contains_key(SET_COOKIE)
 }
 
 #[cfg(test)]

@@ -103,7 +103,7 @@ fn side(
     priority: Priority,
 ) -> Option<Arc<dyn SideRequests>> {
     let side = integration.side.as_ref().filter(|_| plugin.sends)?;
-    Some(side.sender(deadline, priority))
+    Some(side.sender(&plugin.plugin, deadline, priority))
 }
 
 fn parameters(input: &Input) -> Arc<str> {

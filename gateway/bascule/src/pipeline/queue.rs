@@ -27,11 +27,14 @@ use std::{
     sync::Arc,
     time::{Duration, SystemTime},
 };
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::timeout};
 use uuid::Uuid;
 
 /// When a call whose key is in use may be repeated: about one typical call.
 const IN_USE_RETRY: Duration = Duration::from_secs(1);
+
+/// How long a call waits for the disk. What it asked for may still be done afterwards.
+const ASK_MAX: Duration = Duration::from_secs(5);
 
 /// The outbox of a gateway.
 pub struct Queue {
@@ -106,7 +109,8 @@ pub(super) async fn enter(call: &Call) -> Result<Entered, Box<Failure>> {
         Failure::plain(Problem::new(Code::IdempotencyKeyInUse, detail).retry_after(IN_USE_RETRY))
     };
     let held = queue.keys.take(&call.operation.full_name, &record.key).ok_or_else(in_use)?;
-    match queue.ask(move |outbox| outbox.find(record)).await {
+    let found = timeout(ASK_MAX, queue.ask(move |outbox| outbox.find(record)));
+    match found.await.unwrap_or(Err(Error::Slow.into())) {
         Ok(Some(entry)) => match entry.state {
             State::Running => Err(in_use()),
             State::Waiting | State::Done => Ok(Entered::Queued(Box::new(accepted(entry.id, entry.state)))),
@@ -132,10 +136,18 @@ pub(super) async fn rung(call: &Call) -> Option<Answer> {
     let queue = call.services.outbox.get()?;
     let bounds = call.generation.config.outbox.as_ref()?.bounds;
     let record = record::of(call).filter(|_| record::is_whole(call))?;
-    let queued = queue.ask(move |outbox| outbox.enqueue(record, &bounds, SystemTime::now())).await;
-    let reason = match queued {
+    let asked = Arc::clone(queue);
+    // A task: the delivery is to be told of the entry also when the caller has left meanwhile.
+    let queued = tokio::spawn(async move {
+        let queued = asked.ask(move |outbox| outbox.enqueue(record, &bounds, SystemTime::now())).await;
+        if queued.is_ok() {
+            asked.wake();
+        }
+        queued
+    });
+    let queued = timeout(ASK_MAX, queued).await.unwrap_or(Ok(Err(Error::Slow.into())));
+    let reason = match queued.unwrap_or(Err(Error::Closed.into())) {
         Ok(queued) => {
-            queue.wake();
             return Some(accepted(queued.id, queued.state));
         }
         Err(EnqueueError::TooLarge { .. }) => {

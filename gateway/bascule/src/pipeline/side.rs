@@ -22,7 +22,7 @@ use crate::{
     telemetry::{AttemptSpan, HookSpan, IntegrationMetrics, Telemetry},
     upstream::{Client, Endpoint, Head, SendError, SendErrorKind},
 };
-use bascule_plugin_host::{SideError, SideFuture, SideRequest, SideRequests, SideResponse};
+use bascule_plugin_host::{Plugin, SideError, SideFuture, SideRequest, SideRequests, SideResponse};
 use bascule_resilience::{
     AttemptRefused, Breaker, Clock, Deadline, Demand, HealthStats, Leave, Mode, Permit, Priority, Random,
     RateLimiter,
@@ -41,6 +41,9 @@ use std::{
 
 /// The name of the endpoint of the integration's own base URL.
 pub const DEFAULT_ENDPOINT: &str = "default";
+
+/// Share of a plugin's wall time that its side requests may take: the rest is for what it does about the answer.
+const SHARE_OF_WALL: f64 = 0.9;
 
 /// The endpoints that the plugins of one integration may send to, and what watches over it.
 pub struct SideEndpoints {
@@ -75,9 +78,16 @@ pub struct SideEndpoint {
 }
 
 impl SideEndpoints {
-    /// Sends for one phase call, whose side requests must end by `deadline`.
-    pub(super) fn sender(self: &Arc<Self>, deadline: Deadline, priority: Priority) -> Arc<dyn SideRequests> {
-        Arc::new(Sender { all: Arc::clone(self), deadline, priority })
+    /// Sends for one phase call of `plugin`, whose side requests must end by `deadline`. They end before the plugin's
+    /// own time does: an endpoint that hangs is that endpoint's failure, and the plugin hears of it.
+    pub(super) fn sender(
+        self: &Arc<Self>,
+        plugin: &Plugin,
+        deadline: Deadline,
+        priority: Priority,
+    ) -> Arc<dyn SideRequests> {
+        let own = Deadline::after(self.clock.now(), plugin.wall_time().mul_f64(SHARE_OF_WALL));
+        Arc::new(Sender { all: Arc::clone(self), deadline: own.earlier(deadline), priority })
     }
 }
 
@@ -159,11 +169,11 @@ impl Sender {
         let demand = Demand { cost: NonZeroU32::MIN, priority: self.priority };
         let leave = Leave { limits: std::iter::once((&*all.limiter, max_wait)), demand };
         let granted = leave.for_attempt(&*all.clock, now, Some(permit), self.deadline, &to.times).await;
-        all.metrics.rate_limit(if matches!(granted, Err(AttemptRefused::Limited { .. })) {
-            "limited"
-        } else {
-            "allowed"
-        });
+        match &granted {
+            Err(AttemptRefused::Limited { .. }) => all.metrics.rate_limit("limited"),
+            Err(AttemptRefused::CircuitOpen(_)) => {}
+            Ok(()) | Err(AttemptRefused::TooLate) => all.metrics.rate_limit("allowed"),
+        }
         granted.map_err(|refused| match refused {
             AttemptRefused::Limited { .. } => SideError::Limited,
             AttemptRefused::CircuitOpen(_) => SideError::BreakerOpen,

@@ -96,7 +96,7 @@ impl TokenMaker {
             parameters: "{}".into(),
             now: SystemTime::now(),
             tokens: Tokens::default(),
-            side: self.side.as_ref().map(|side| side.sender(deadline, Priority::default())),
+            side: self.side.as_ref().map(|side| side.sender(&self.plugin, deadline, Priority::default())),
         };
         let token = self.plugin.fetch_token(&context, scope).await?;
         let text = String::from_utf8_lossy(token.value.expose());

@@ -14,11 +14,14 @@ impl Host for State {
         message: String,
         fields: Vec<(String, String)>,
     ) -> wasmtime::Result<()> {
-        if matches!(level, Level::Error) {
-            self.log.remember(&message);
-        }
         let bytes = fields.iter().fold(message.len(), |sum, (name, value)| sum + name.len() + value.len());
-        if self.log.admit(bytes) {
+        let admitted = self.log.admit(bytes);
+        if matches!(level, Level::Error) {
+            // Redacted before it is cut: what is left of a secret would be found no more.
+            let redacted = self.secrets().redact(message.clone());
+            self.log.remember(&redacted);
+        }
+        if admitted {
             let secrets = self.secrets();
             let message = secrets.redact(message);
             let tidy = |(name, value)| (name, secrets.redact(value));

@@ -171,8 +171,10 @@ pub(super) fn token(token: token_source::Token) -> Result<Token, PluginError> {
     if octets.is_empty() || octets.len() > TOKEN_BYTES_MAX {
         return Err(PluginError::bad_answer("a token that is empty or longer than 16 KiB"));
     }
-    if octets.iter().any(u8::is_ascii_control) {
-        return Err(PluginError::bad_answer("a token with control characters"));
+    if !octets.iter().all(|octet| matches!(octet, b' '..=b'~')) {
+        return Err(PluginError::bad_answer(
+            "a token that is not of printable ASCII, as no header can carry",
+        ));
     }
     let expires_in = token.expires_in_ms.map(|millis| Duration::from_millis(millis.into()));
     Ok(Token { value, expires_in })

@@ -36,6 +36,9 @@ use crate::wasi;
 pub struct PluginSpec {
     /// For logs, metrics and messages.
     pub name: String,
+    /// What tells it from all other plugins of the host, in all its versions: who has the same shares state. By default
+    /// its name.
+    pub identity: String,
     /// The file: a component, or a core module with `component-type` sections.
     pub bytes: Vec<u8>,
     /// The pin: sha256 that the file must have.
@@ -58,8 +61,10 @@ impl PluginSpec {
     /// That file under that name: no pin, no configuration, no secrets, no grants, default limits.
     #[must_use]
     pub fn new(name: impl Into<String>, bytes: Vec<u8>) -> Self {
+        let name = name.into();
         Self {
-            name: name.into(),
+            identity: name.clone(),
+            name,
             bytes,
             sha256: None,
             config: Value::Null,
@@ -186,7 +191,7 @@ pub(crate) fn shared(host: &PluginHost, spec: PluginSpec) -> Result<Shared, Load
         _ => return Err(LoadError::ConfigNotTable),
     };
     Ok(Shared {
-        lasting: host.lasting.of(&spec.name),
+        lasting: host.lasting.of(&spec.identity),
         name: spec.name,
         config_text: config.to_string(),
         config,

@@ -310,6 +310,16 @@ pub enum PluginSource {
 }
 
 impl PluginSource {
+    /// What stays the same from version to version: the source without tag and digest.
+    pub fn identity(&self) -> String {
+        match self {
+            Self::Builtin(name) => format!("builtin:{name}"),
+            Self::File(path) => path.display().to_string(),
+            Self::Remote(Reference::Oci(oci)) => format!("oci://{}/{}", oci.registry(), oci.repository()),
+            Self::Remote(other) => other.to_string(),
+        }
+    }
+
     /// The plugin's name in logs and metrics: what is left of its source without folders and extension.
     pub fn name(&self) -> String {
         let path = match self {

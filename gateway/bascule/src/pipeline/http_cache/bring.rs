@@ -13,16 +13,22 @@
 
 use super::{
     super::{
-        Failure, Landing, Reply, attempts::is_event_stream, call::Fetch, fetch::fetch, reply::SharedReply,
+        Failure, Landing, Reply,
+        attempts::is_event_stream,
+        call::Fetch,
+        fetch::fetch,
+        held::{Held, hold},
+        lookup::says_for_one,
+        reply::SharedReply,
     },
-    coming,
+    coming::{self, ForOthers},
     head::{Ask, Upstream},
 };
 use crate::model::{CacheStatus, Payload, Source};
 use bascule_cache::{
-    Epoch, Fetched, Herald, Key, NotRenewed, Scope, Store, Stored, Variant,
-    rfc9111::{ResponseDirectives, Selecting},
+    Epoch, Fetched, Herald, Key, NotRenewed, Scope, Store, Stored, Variant, rfc9111::ResponseDirectives,
 };
+use bytes::Bytes;
 use http::{
     HeaderMap, Method, StatusCode,
     header::{AGE, SET_COOKIE, VARY},
@@ -38,10 +44,8 @@ pub(super) enum Brought {
     Coming {
         /// As it came.
         reply: Reply,
-        /// Its fields without what others may not have.
-        for_others: HeaderMap,
-        /// Whom it is for.
-        selecting: Selecting,
+        /// For whom, and for how long.
+        coming: Box<ForOthers>,
         /// Where it goes when it is whole.
         keeper: Keeper,
     },
@@ -113,9 +117,10 @@ pub(super) async fn share(
 ) -> Fetched<Landing, Result<Reply, Box<Failure>>> {
     match bring(work, key).await {
         Ok(Brought::Kept(kept)) => Fetched::Shared(Arc::new(Landing::Kept(kept))),
-        Ok(Brought::Coming { reply, for_others, selecting, keeper }) => {
-            Fetched::Shared(coming::receive(keeper, reply, for_others, selecting, herald).await)
-        }
+        Ok(Brought::Coming { reply, coming, keeper }) => match herald {
+            Some(herald) => Fetched::Shared(coming::receive(keeper, reply, coming, herald).await),
+            None => behind(keeper, reply).await,
+        },
         Ok(Brought::Reply(reply)) => Fetched::Private(Ok(reply)),
         Err(failure) if is_for_one(&failure) => Fetched::Private(Err(failure)),
         Err(failure) => match failure.into_shared() {
@@ -125,11 +130,37 @@ pub(super) async fn share(
     }
 }
 
-/// A provider that is in trouble is in trouble for all. What it refuses is for others only if it may be stored for them.
+/// A refresh has nobody who reads along: what it brings is held first, and kept if it is not too large.
+async fn behind(keeper: Keeper, mut reply: Reply) -> Fetched<Landing, Result<Reply, Box<Failure>>> {
+    let body = std::mem::replace(&mut reply.body, Payload::Full(Bytes::new()));
+    if let Payload::Stream(body) = body {
+        match hold(body, keeper.max_entry()).await {
+            Ok(Held::Whole(octets)) => reply.body = Payload::Full(octets),
+            Ok(Held::Larger(rest)) => {
+                reply.body = Payload::Stream(rest);
+                return Fetched::Private(Ok(reply));
+            }
+            // Whoever waits fetches for itself, and what was stored stays.
+            Err(_) => return Fetched::Private(Ok(reply)),
+        }
+    }
+    match keeper.keep(Ok(reply)) {
+        Ok(Brought::Kept(kept)) => Fetched::Shared(Arc::new(Landing::Kept(kept))),
+        Ok(Brought::Reply(reply) | Brought::Coming { reply, .. }) => Fetched::Private(Ok(reply)),
+        Err(failure) => Fetched::Private(Err(failure)),
+    }
+}
+
+/// A provider that is in trouble is in trouble for all, unless its answer says whom it is for. What it refuses is for
+/// others only if it may be stored for them.
 fn is_for_one(failure: &Failure) -> bool {
     failure.answer.as_ref().is_some_and(|answer| {
         let for_all = failure.cause.is_some() || (answer.stored && !answer.headers.contains_key(VARY));
-        !for_all || answer.headers.contains_key(SET_COOKIE)
+        let said = ResponseDirectives::of(&answer.headers);
+        !for_all
+            || says_for_one(&answer.headers)
+            || !said.private_fields.is_empty()
+            || !said.no_cache_fields.is_empty()
     })
 }
 
@@ -193,7 +224,7 @@ impl Keeper {
     }
 
     /// Whom a reply is for whose body is still coming, and what of its fields; none if it is for its caller alone.
-    fn coming(&self, reply: &Reply) -> Option<(HeaderMap, Selecting)> {
+    fn coming(&self, reply: &Reply) -> Option<ForOthers> {
         let Payload::Stream(body) = &reply.body else { return None };
         let upstream = reply.upstream.as_deref()?;
         let storable = upstream.storable.as_ref()?;
@@ -203,14 +234,19 @@ impl Keeper {
         if !fits || is_event_stream(&reply.headers) {
             return None;
         }
-        Some((replayable(&reply.headers, upstream)?, storable.selecting().clone()))
+        Some(ForOthers {
+            headers: replayable(&reply.headers, upstream)?,
+            selecting: storable.selecting().clone(),
+            terms: *storable.terms(),
+            since: upstream.exchange(&self.ask.request).received.received_at,
+        })
     }
 
     fn keep(self, result: Result<Reply, Box<Failure>>) -> Result<Brought, Box<Failure>> {
         match result {
             Ok(mut reply) => {
-                if let Some((for_others, selecting)) = self.coming(&reply) {
-                    return Ok(Brought::Coming { reply, for_others, selecting, keeper: self });
+                if let Some(coming) = self.coming(&reply) {
+                    return Ok(Brought::Coming { reply, coming: Box::new(coming), keeper: self });
                 }
                 let Some(variant) = self.variant(&mut reply) else { return Ok(Brought::Reply(reply)) };
                 let stored = self.cache.put_variant(self.key, variant.clone(), self.epoch) == Stored::Yes;

@@ -13,9 +13,13 @@ use super::{
     bring::Keeper,
 };
 use crate::model::{BodyError, Payload, Source, StreamBody};
-use bascule_cache::{BodyReader, Herald, SharedBody, rfc9111::Selecting, shared_body};
+use bascule_cache::{
+    BodyReader, Herald, SharedBody,
+    rfc9111::{RequestDirectives, Selecting, Terms, Use},
+    shared_body,
+};
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode, header::AGE};
 use http_body::{Body, Frame};
 use http_body_util::BodyExt;
 use std::{
@@ -23,6 +27,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::{Duration, Instant},
 };
 
 /// An answer whose head is there.
@@ -30,10 +35,24 @@ pub struct Coming {
     status: StatusCode,
     /// As it came, for whoever fetched it.
     headers: HeaderMap,
-    /// Without what others may not have.
-    for_others: HeaderMap,
-    selecting: Selecting,
+    others: Box<ForOthers>,
     body: SharedBody,
+}
+
+/// What of an answer others may have, and who.
+pub(super) struct ForOthers {
+    /// Its fields, without those that are for whoever fetched it.
+    pub(super) headers: HeaderMap,
+    pub(super) selecting: Selecting,
+    pub(super) terms: Terms,
+    /// When its head was there.
+    pub(super) since: Instant,
+}
+
+impl ForOthers {
+    fn age(&self, now: Instant) -> Duration {
+        self.terms.initial_age.saturating_add(now.saturating_duration_since(self.since))
+    }
 }
 
 impl fmt::Debug for Coming {
@@ -43,18 +62,24 @@ impl fmt::Debug for Coming {
 }
 
 impl Coming {
-    /// Whether a request may have it.
-    pub(super) fn selects(&self, request: &HeaderMap) -> bool {
-        self.selecting.matches(request)
+    /// Whether another request may have it: it is of the same variant, and as fresh as it has to be. It may have come
+    /// long after the head (RFC 9111 §4.2, §5.2.2.4).
+    pub(super) fn is_for(&self, request: &HeaderMap, directives: &RequestDirectives, now: Instant) -> bool {
+        self.others.selecting.matches(request)
+            && self.others.terms.use_at(self.others.age(now), directives) == Use::Fresh
     }
 
     /// The reply for one who waits, which keeps its flight to the end. None if the beginning of the body is gone.
-    pub(super) fn reply(&self, flight: Flight, source: Source) -> Option<Reply> {
-        let headers = if source == Source::Coalesced { &self.for_others } else { &self.headers };
+    pub(super) fn reply(&self, flight: Flight, source: Source, now: Instant) -> Option<Reply> {
+        let mut headers = self.headers.clone();
+        if source == Source::Coalesced {
+            headers.clone_from(&self.others.headers);
+            headers.insert(AGE, self.others.age(now).as_secs().into());
+        }
         let body = Reading { reader: self.body.reader()?, _flight: flight };
         Some(Reply {
             status: self.status,
-            headers: headers.clone(),
+            headers,
             body: Payload::Stream(body.boxed()),
             source,
             stored: false,
@@ -68,17 +93,14 @@ impl Coming {
 pub(super) async fn receive(
     keeper: Keeper,
     mut reply: Reply,
-    for_others: HeaderMap,
-    selecting: Selecting,
-    herald: Option<Herald<Landing>>,
+    others: Box<ForOthers>,
+    herald: Herald<Landing>,
 ) -> Arc<Landing> {
     let kept_max = usize::try_from(keeper.max_entry()).unwrap_or(usize::MAX);
     let (mut writer, body) = shared_body(kept_max);
     let (status, headers) = (reply.status, reply.headers.clone());
-    let landing = Arc::new(Landing::Coming(Coming { status, headers, for_others, selecting, body }));
-    if let Some(herald) = herald {
-        herald.announce(Arc::clone(&landing));
-    }
+    let landing = Arc::new(Landing::Coming(Coming { status, headers, others, body }));
+    herald.announce(Arc::clone(&landing));
     let Payload::Stream(mut stream) = std::mem::replace(&mut reply.body, Payload::Full(Bytes::new())) else {
         return landing;
     };

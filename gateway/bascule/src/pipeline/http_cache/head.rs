@@ -72,7 +72,8 @@ impl Upstream {
     ) -> Option<Self> {
         let ask = fetch.http.as_ref()?;
         let received_at = fetch.services.now();
-        let hidden = fetch.operation.declared.is_some();
+        // What is stored under another name than its address.
+        let hidden = fetch.operation.declared.is_some() || fetch.operation.phases.request_mapper.is_some();
         let mut upstream = Self {
             method: outbound.method.clone(),
             status,

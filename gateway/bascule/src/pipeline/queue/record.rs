@@ -8,7 +8,7 @@ use crate::{
     },
 };
 use bascule_outbox::{self as outbox, Place};
-use bascule_resilience::{Deadline, Priority};
+use bascule_resilience::Deadline;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::{Map, Value};
 use std::sync::Arc;
@@ -73,7 +73,7 @@ pub fn restore(
         idempotency_key: Some(key),
         cap: Deadline::none(),
         skip: SkipSet::default(),
-        priority: Some(Priority::Low),
+        priority: None,
         progress: Arc::clone(progress),
         depth: 0,
         room: None,
