@@ -99,6 +99,25 @@ async fn a_version_that_keeps_failing_gives_way_to_the_one_before() {
 }
 
 #[tokio::test]
+async fn a_version_that_would_leave_calls_unsigned_does_not_come_back() {
+    let provider = Provider::new(|_| reply(200, &[], "{}")).await;
+    let gateway = Gateway::with(&Gateway::base(""), &[], &[]).await;
+    write_trapping(gateway.folder(), "mine", "classifier", CLASSIFY);
+    gateway.rewrite("shop", &shop(&provider.url(), MINE));
+    assert_eq!(reload(&gateway).await, ["shop"]);
+    // The plugin's table stays as it is; what the integration wants of it does not.
+    gateway.rewrite("shop", &shop(&provider.url(), &format!("[auth]\ntype = \"plugin\"\n{MINE}")));
+    let bad = swap_in_a_bad_one(&gateway).await;
+    for _ in 0..20 {
+        // A reload waits for a rollback that is under way.
+        assert_eq!(reload(&gateway).await, [""; 0]);
+        assert_eq!(gateway.data().get("/v1/shop/get").await.problem(), "plugin-unavailable");
+    }
+    assert_eq!(plugin(&gateway).await["digest"], bad);
+    assert_eq!(provider.count(), 0, "nothing went out unsigned");
+}
+
+#[tokio::test]
 async fn putting_the_old_file_back_ends_the_matter() {
     let provider = Provider::new(|_| reply(200, &[], "{}")).await;
     let gateway = with_version_1(&provider, &Gateway::base("")).await;

@@ -3,6 +3,7 @@
 use crate::support::{
     Gate, Gateway, Metrics, Provider, Request, command, config_folder, guest, reply, until,
 };
+use bascule::app::StartError;
 use serde_json::{Value, json};
 
 const GRANTS: &str = r#"["state", "telemetry", "http:default", "http:other", "reveal:shown"]"#;
@@ -256,6 +257,45 @@ async fn a_cache_policy_says_which_inputs_are_the_same_and_which_are_not_kept() 
         assert_eq!((private.0.as_str(), private.1.as_str()), ("upstream", "bascule; fwd=bypass"));
     }
     assert_eq!(provider.count(), 4);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_hangs_is_its_own_failure_and_not_the_plugins() {
+    let gate = Gate::closed();
+    let held = gate.clone();
+    let other = Provider::slow(move |_| {
+        let gate = held.clone();
+        async move {
+            gate.pass().await;
+            reply(200, &[], "")
+        }
+    })
+    .await;
+    let provider = Provider::new(by_target).await;
+    let plugin = format!("grants = {GRANTS}\nlimits = {{ wall = \"2s\" }}");
+    let gateway = Gateway::start(&[("shop", &platform(&provider.url(), &other.url(), "", &plugin))]).await;
+    assert_eq!(side(&gateway, &provider, "other /y", 1).await, "deadline", "the plugin hears of it");
+    let failures = [("service", "endpoint:shop.other")];
+    assert_eq!(gateway.metric("circuit_breaker_failures_total", &failures).await, 1.0);
+    assert_eq!(Metrics::of(&gateway.admin()).await.sum("plugin_failures_total", &[]), 0.0);
+    gate.open();
+}
+
+#[tokio::test]
+async fn where_https_rules_decide_a_cache_policy_is_refused() {
+    let text = granted("http://127.0.0.1:9", "http://127.0.0.1:9", "")
+        .replace("cache = \"10m\"", "cache = \"http\"");
+    match Gateway::try_with(&Gateway::base(""), &[("shop", &text)], &[]).await {
+        Err(StartError::Configuration(problems)) => {
+            let found: Vec<&str> = problems.iter().map(|found| &*found.message).collect();
+            assert_eq!(
+                found,
+                ["a `cache-policy` is not asked where HTTP's rules decide, as they do for `kept`"]
+            );
+        }
+        Err(error) => panic!("{error}"),
+        Ok(_) => panic!("it should be refused"),
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! Recorded exchanges: those of the shipped plugins, the gate before a version goes live, and the author's tool.
 
 use crate::support::{
-    Gateway, Provider, config_folder, reply, run, shipped,
+    Gateway, Provider, config_folder, guest, reply, run, shipped,
     wat::{append_exchanges, write_version},
 };
 use bascule::app::StartError;
@@ -34,6 +34,30 @@ fn every_shipped_plugin_does_what_its_exchanges_say_and_brings_them_along() {
         for phase in plugin.phases() {
             assert!(rehearsed.contains(&phase), "{name}: nothing is recorded of {phase}");
         }
+    }
+}
+
+#[test]
+fn the_providers_answers_to_side_requests_and_held_tokens_are_recorded_too() {
+    let text = include_str!("../data/exchanges/session-login.json");
+    let host = PluginHost::new(HostConfig::default()).unwrap();
+    let plugin = host.load_unconfigured("session-login", fs::read(guest("session-login")).unwrap()).unwrap();
+    let rehearse = |text: &str| plugin.rehearse(&Exchange::read(text.as_bytes()).unwrap()).unwrap();
+    assert!(rehearse(text).passed(), "{:#?}", rehearse(text));
+    // Neither what is asked nor what is answered may change unnoticed.
+    for (from, to, steps) in
+        [("pass=p%20w", "pass=p", 2), ("\"held\"\n", "\"other\"\n", 1), ("1800000", "1", 1)]
+    {
+        assert!(text.contains(from), "{from}");
+        let changed = match from {
+            // The second of the two: what is expected.
+            "\"held\"\n" => {
+                text.rsplit_once(from).map(|(before, after)| format!("{before}{to}{after}")).unwrap()
+            }
+            _ => text.replace(from, to),
+        };
+        let failed = rehearse(&changed).steps.iter().filter(|step| !step.passed()).count();
+        assert_eq!(failed, steps, "{from}");
     }
 }
 

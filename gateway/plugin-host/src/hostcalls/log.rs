@@ -16,14 +16,17 @@ impl Host for State {
     ) -> wasmtime::Result<()> {
         let bytes = fields.iter().fold(message.len(), |sum, (name, value)| sum + name.len() + value.len());
         let admitted = self.log.admit(bytes);
-        if matches!(level, Level::Error) {
-            // Redacted before it is cut: what is left of a secret would be found no more.
-            let redacted = self.secrets().redact(message.clone());
-            self.log.remember(&redacted);
+        let remembered = matches!(level, Level::Error);
+        if !admitted && !remembered {
+            return Ok(());
+        }
+        let message = self.secrets().redact(message);
+        if remembered {
+            // What was cut out of a secret before could not be found any more: it comes here redacted.
+            self.log.remember(&message);
         }
         if admitted {
             let secrets = self.secrets();
-            let message = secrets.redact(message);
             let tidy = |(name, value)| (name, secrets.redact(value));
             let fields: Vec<_> = fields.into_iter().map(tidy).collect();
             self.shared.observer.log(&self.shared.name, self.hook.as_str(), level, &message, &fields);

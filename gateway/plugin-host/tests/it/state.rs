@@ -56,6 +56,12 @@ async fn integrations_profiles_and_plugins_have_states_of_their_own() {
     let elsewhere = CallContext { integration: "other".into(), ..context() };
     let tenant = CallContext { credential: "tenant-2".into(), ..context() };
     assert_eq!((count(&plugin, &elsewhere).await, count(&plugin, &tenant).await), (1, 1));
+    let other_file = PluginSpec { identity: "other/counter.wasm".into(), ..spec("counter", counter()) };
+    assert_eq!(
+        count(&host.load(other_file).unwrap(), &context()).await,
+        1,
+        "the same name is not the same plugin"
+    );
     let namesake = host.load(spec("another", counter())).unwrap();
     assert_eq!((count(&namesake, &context()).await, count(&plugin, &context()).await), (1, 2));
 }

@@ -93,6 +93,22 @@ async fn a_lock_entry_that_says_otherwise_than_the_registry_or_the_pin_refuses()
 }
 
 #[tokio::test]
+async fn a_signer_that_is_known_to_one_table_only_is_no_move() {
+    let (registry, place) = (Registry::start().await, Place::new());
+    registry.put_plugin("kept", PLUGIN);
+    let kept = wanted(&registry.reference(":kept"));
+    let mut lock = locked(&place, &kept).await;
+    let mut signed = lock.get(&kept.reference).unwrap().clone();
+    signed.signer = Some("a key of another table".into());
+    lock.insert(&kept.reference, signed.clone());
+    assert!(place.sources().verify(std::slice::from_ref(&kept), &lock).await.is_empty());
+    signed.size += 1;
+    lock.insert(&kept.reference, signed);
+    let found = place.sources().verify(&[kept], &lock).await;
+    assert!(matches!(found.as_slice(), [Finding::Moved { .. }]), "{found:?}");
+}
+
+#[tokio::test]
 async fn verify_finds_everything_at_once() {
     let (registry, place) = (Registry::start().await, Place::new());
     for tag in ["kept", "gone", "new"] {
