@@ -24,6 +24,7 @@ use crate::inspect::Inspection;
 use crate::lasting::{Registry, StateLimits};
 use crate::observer::{Observer, TracingObserver};
 use crate::plugin::load::PluginSpec;
+use crate::plugin::turns::Places;
 use crate::plugin::{Plugin, PluginId, load};
 use crate::random::{RandomSource, SystemRandom};
 use crate::state::limiter::MemoryBudget;
@@ -70,6 +71,7 @@ impl Default for HostConfig {
 pub struct PluginHost {
     pub(crate) engines: Engines,
     pub(crate) ticker: Ticker,
+    pub(crate) places: Arc<Places>,
     pub(crate) memory: Arc<MemoryBudget>,
     /// What outlives the versions of plugins.
     pub(crate) lasting: Registry,
@@ -98,6 +100,7 @@ impl PluginHost {
             code: CodeCache::open(config.cache_dir, Compiler::new(config.compile_time))?,
             engines,
             ticker,
+            places: Places::new(config.engines),
             memory: Arc::new(MemoryBudget::new(config.memory_total)),
             lasting: Registry::new(config.state),
             instances: Semaphore::new(instances),

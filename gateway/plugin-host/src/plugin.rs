@@ -6,6 +6,8 @@ pub(crate) mod call;
 pub(crate) mod diagnose;
 pub(crate) mod load;
 mod phases;
+mod time;
+pub(crate) mod turns;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,6 +21,7 @@ use crate::phase::Phase;
 use crate::state::Shared;
 use breaker::Breaker;
 use load::Loaded;
+use turns::Turns;
 
 /// Tells a loaded plugin from all others of its host, also from the same file loaded once more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,6 +42,7 @@ pub struct Plugin {
     loaded: Arc<[Loaded]>,
     /// Calls of this plugin at the same time.
     instances: Semaphore,
+    turns: Turns,
     breaker: Mutex<Breaker>,
 }
 
@@ -103,6 +107,7 @@ impl Plugin {
         Self {
             host: Arc::clone(&self.host),
             instances: Semaphore::new(instances(&shared)),
+            turns: Turns::new(&self.host.places),
             id: self.id,
             digest: self.digest.clone(),
             description: self.description.clone(),

@@ -106,8 +106,6 @@ pub(crate) struct State {
     pub(crate) space: Option<Arc<Space>>,
     /// Side requests sent.
     pub(crate) sent: usize,
-    /// Times that the guest waited for the host; a tick passed each time without the guest running.
-    pub(crate) pauses: u32,
     pub(crate) keys_opened: usize,
     /// Made when the guest first asks for something of WASI: the others pay nothing.
     pub(crate) wasi: Option<Box<Wasi>>,
@@ -143,7 +141,6 @@ impl State {
             measured: Measured::default(),
             space: None,
             sent: 0,
-            pauses: 0,
             keys_opened: 0,
             wasi: None,
         }

@@ -47,9 +47,7 @@ impl Host for State {
             response_bytes_max: self.shared.limits.body,
         };
         self.sent += 1;
-        let answer = side.send(request).await;
-        self.pauses += 1;
-        match answer {
+        match side.send(request).await {
             Ok(response) => self.incoming(response),
             Err(error) => Ok(Err(error.into())),
         }

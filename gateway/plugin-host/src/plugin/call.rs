@@ -1,30 +1,29 @@
 //! One visit to a guest: admission, a store of its own, limits, and what the outcome means.
 //!
 //! The order is breaker, plugin's permits, gateway's permits, engine slot; all of it is given back when
-//! the visit is dropped, and the store goes first, so that a slot is free when its permit is. CPU time
-//! is counted by the epoch callback, which also looks at the clock: a timer alone does not fire while
-//! guests keep all workers busy. The timer around the call is for guests that wait.
+//! the visit is dropped, and the store goes first, so that a slot is free when its permit is. What time a
+//! guest has is in `time.rs`, and which worker's in `turns.rs`.
 
-use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use wasmtime::component::{InstancePre, Resource};
-use wasmtime::{Engine, Store, UpdateDeadline};
+use wasmtime::{Engine, Store};
 
 use super::breaker::{Breaker, Permit};
 use super::load::{Loaded, PhaseIndices};
+use super::time::TimeLimit;
 use super::{Plugin, answer, diagnose};
 use crate::bindings::bascule::plugin::types::Fault;
 use crate::body::HostBody;
 use crate::error::PluginError;
 use crate::host::PluginHost;
 use crate::host::ticker::Running;
-use crate::limits::{HOSTCALL_EXTRA_BYTES, INSTANCE_WAIT, TICK};
+use crate::limits::{HOSTCALL_EXTRA_BYTES, INSTANCE_WAIT};
 use crate::phase::{Hook, Phase};
 use crate::state::{CallContext, Shared, State, Stop};
 
@@ -59,7 +58,7 @@ impl Plugin {
         let loaded = self.loaded.get(index).ok_or(PluginError::Busy)?;
         let running = self.host.ticker.running();
         let hook = Hook::Phase(phase);
-        let limit = TimeLimit::of(&self.shared, hook, Waiting::Yields);
+        let limit = TimeLimit::of_call(&self.shared, hook);
         let store = store(&self.host, loaded.pre.engine(), &self.shared, hook, ctx.clone(), limit);
         Ok(Visit {
             store,
@@ -179,73 +178,6 @@ pub(super) fn run_at_once<R>(future: impl Future<Output = wasmtime::Result<R>>) 
 pub(super) fn lend(store: &mut Store<State>, body: HostBody) -> wasmtime::Result<Resource<HostBody>> {
     let own = store.data_mut().table.push(body)?;
     Ok(Resource::new_borrow(own.rep()))
-}
-
-/// What a guest does when its tick is over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Waiting {
-    /// Lets others run on the worker.
-    Yields,
-    /// Goes on: nobody polls it again.
-    Never,
-}
-
-/// CPU and wall time of one visit.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct TimeLimit {
-    pub(super) cpu: Duration,
-    pub(super) wall: Duration,
-    waiting: Waiting,
-}
-
-impl TimeLimit {
-    fn of(shared: &Shared, hook: Hook, waiting: Waiting) -> Self {
-        let limits = &shared.limits;
-        Self { cpu: limits.cpu_of_hook(hook), wall: limits.wall_of_hook(hook, &shared.grants), waiting }
-    }
-
-    /// The limits of a trial run at load time.
-    pub(super) fn of_lifecycle(shared: &Shared) -> Self {
-        Self::of(shared, Hook::Lifecycle, Waiting::Never)
-    }
-
-    /// Sets the callback that counts ticks, looks at the clock and yields.
-    fn arm(self, store: &mut Store<State>) {
-        // The first tick may come at once, so "at least the limit" takes one more.
-        let ticks_max = self.cpu.as_nanos().div_ceil(TICK.as_nanos()).saturating_add(1);
-        let started = Instant::now();
-        let mut ticks = 0;
-        store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(move |store| {
-            ticks += 1;
-            if ticks >= ticks_max + u128::from(store.data().pauses) {
-                return Err(Stop::Cpu.into());
-            }
-            if started.elapsed() >= self.wall {
-                return Err(Stop::Wall.into());
-            }
-            Ok(match self.waiting {
-                Waiting::Yields => UpdateDeadline::Yield(1),
-                Waiting::Never => UpdateDeadline::Continue(1),
-            })
-        });
-    }
-
-    /// The result of the guest, or [`Stop::Wall`] when it is not there in time.
-    pub(super) async fn hold<R>(
-        self,
-        guest: impl Future<Output = wasmtime::Result<R>>,
-    ) -> wasmtime::Result<R> {
-        let mut guest = pin!(guest);
-        // Most guests are through at the first poll: no timer for those.
-        let first = poll_fn(|context| Poll::Ready(guest.as_mut().poll(context))).await;
-        match first {
-            Poll::Ready(result) => result,
-            Poll::Pending => {
-                tokio::time::timeout(self.wall, guest).await.unwrap_or_else(|_elapsed| Err(Stop::Wall.into()))
-            }
-        }
-    }
 }
 
 /// A pass of the plugin's breaker; given back unsettled when the call is dropped.

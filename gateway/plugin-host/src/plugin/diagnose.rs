@@ -5,7 +5,7 @@
 
 use wasmtime::{Error, PoolConcurrencyLimitError, Trap, WasmBacktrace};
 
-use super::call::TimeLimit;
+use super::time::TimeLimit;
 use crate::error::{PluginError, TimeoutKind};
 use crate::state::log_budget::cut;
 use crate::state::{State, Stop};

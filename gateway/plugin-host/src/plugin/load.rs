@@ -14,7 +14,9 @@ use tokio::sync::Semaphore;
 use wasmtime::component::InstancePre;
 
 use super::breaker::Breaker;
-use super::call::{TimeLimit, run_at_once, trial_store};
+use super::call::{run_at_once, trial_store};
+use super::time::TimeLimit;
+use super::turns::Turns;
 use super::{Plugin, diagnose, instances};
 use crate::artifact::{Artifact, hex, trusted};
 use crate::bindings::exports::bascule::plugin as exports;
@@ -128,6 +130,7 @@ fn load_with(host: &Arc<PluginHost>, spec: PluginSpec, config: Config) -> Result
     Ok(Arc::new(Plugin {
         host: Arc::clone(host),
         instances: Semaphore::new(instances(&shared)),
+        turns: Turns::new(&host.places),
         shared,
         id: host.next_id(),
         digest,

@@ -26,7 +26,7 @@ macro_rules! visit {
         let found = visit.guest(|phases| phases.$field.as_ref())?;
         let ($store, limit) = visit.parts();
         let result = limit
-            .hold(async {
+            .hold(&$plugin.turns, async {
                 let instance = found.pre.instantiate_async(&mut *$store).await?;
                 let $guest = found.indices.load(&mut *$store, &instance)?;
                 $call

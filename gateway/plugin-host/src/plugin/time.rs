@@ -1,0 +1,101 @@
+//! CPU and wall time of one visit to a guest.
+//!
+//! CPU time is counted by the epoch callback, from turn to turn; the callback also looks at the clock, because a timer
+//! alone does not fire while guests keep all workers busy. The timer around the call is for guests that wait.
+//!
+//! The decision: CPU time is the time of a guest's turns as the clock has it, but no step between two callbacks counts
+//! for more than two ticks. A longer step is a long host call, which has bounds of its own, or a worker that the system
+//! took away, for which no guest is to blame.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use wasmtime::{Store, UpdateDeadline};
+
+use super::turns::{self, Turns};
+use crate::limits::TICK;
+use crate::phase::Hook;
+use crate::state::{Shared, State, Stop};
+
+/// The most that one step counts for.
+const STEP_MAX: Duration = TICK.saturating_mul(2);
+
+/// What a guest does when its tick is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AtTick {
+    /// Lets others run on the worker.
+    Yields,
+    /// Goes on: nobody polls it again.
+    GoesOn,
+}
+
+/// CPU and wall time of one visit.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TimeLimit {
+    pub(super) cpu: Duration,
+    pub(super) wall: Duration,
+    at_tick: AtTick,
+}
+
+impl TimeLimit {
+    /// The limits of a call.
+    pub(super) fn of_call(shared: &Shared, hook: Hook) -> Self {
+        Self::of(shared, hook, AtTick::Yields)
+    }
+
+    /// The limits of a trial run at load time.
+    pub(super) fn of_lifecycle(shared: &Shared) -> Self {
+        Self::of(shared, Hook::Lifecycle, AtTick::GoesOn)
+    }
+
+    fn of(shared: &Shared, hook: Hook, at_tick: AtTick) -> Self {
+        let limits = &shared.limits;
+        Self { cpu: limits.cpu_of_hook(hook), wall: limits.wall_of_hook(hook, &shared.grants), at_tick }
+    }
+
+    /// Sets the callback that counts, looks at the clock and yields.
+    pub(super) fn arm(self, store: &mut Store<State>) {
+        let started = Instant::now();
+        let mut counted_to = started;
+        let mut used = Duration::ZERO;
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(move |_| {
+            let now = Instant::now();
+            let from = turns::began().map_or(counted_to, |began| began.max(counted_to));
+            let step = now.saturating_duration_since(from);
+            used += step.min(STEP_MAX);
+            counted_to = now;
+            if used >= self.cpu {
+                return Err(Stop::Cpu.into());
+            }
+            if now.saturating_duration_since(started) >= self.wall {
+                return Err(Stop::Wall.into());
+            }
+            // The tick may have come while the guest did not run: its turn has just begun then.
+            if self.at_tick == AtTick::GoesOn || step < TICK / 2 {
+                return Ok(UpdateDeadline::Continue(1));
+            }
+            turns::end_with_tick();
+            Ok(UpdateDeadline::Yield(1))
+        });
+    }
+
+    /// The result of the guest, or [`Stop::Wall`] when it is not there in time.
+    pub(super) async fn hold<R>(
+        self,
+        turns: &Turns,
+        guest: impl Future<Output = wasmtime::Result<R>>,
+    ) -> wasmtime::Result<R> {
+        let mut guest = pin!(turns.run(guest));
+        // Most guests are through at the first poll: no timer for those.
+        let first = poll_fn(|context| Poll::Ready(guest.as_mut().poll(context))).await;
+        match first {
+            Poll::Ready(result) => result,
+            Poll::Pending => {
+                tokio::time::timeout(self.wall, guest).await.unwrap_or_else(|_elapsed| Err(Stop::Wall.into()))
+            }
+        }
+    }
+}
