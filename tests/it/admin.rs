@@ -111,7 +111,8 @@ async fn health_has_exactly_the_promised_shape() {
             "rate_limits",
             "rate_limit_forecast",
             "waiting",
-            "concurrency_limit"
+            "concurrency_limit",
+            "cache"
         ]
     );
     assert_eq!((&fresh["name"], &fresh["status"]), (&json!("shop"), &json!("healthy")));

@@ -365,3 +365,31 @@ cache = "1h"
     let both = async |key: &str| caller(key).get("/v1/api/both?id=1").await.text();
     assert!(both("key-of-a").await.contains('1') && both("key-of-b").await.contains('4'));
 }
+
+#[tokio::test]
+async fn an_integration_may_keep_answers_for_each_caller() {
+    let provider = counting().await;
+    let keys =
+        "auth.api_keys = [{ name = \"a\", key = \"key-of-a\" }, { name = \"b\", key = \"key-of-b\" }]\n";
+    let base = Gateway::base("").replace("[admin]", &format!("{keys}[admin]"));
+    let of = |mode: &str| {
+        format!(
+            "base_url = \"{}\"\n[cache]\n{mode}\nproxy = true\nvary_by = [\"caller\"]\n\
+             [operations.get]\npath = \"/things/{{id}}\"\ncache = \"1h\"\n",
+            provider.url()
+        )
+    };
+    let integrations = [("rule", of("ttl = \"1h\"")), ("http", of("mode = \"http\""))];
+    let integrations = integrations.each_ref().map(|(name, text)| (*name, text.as_str()));
+    let gateway = Gateway::with(&base, &integrations, &[]).await;
+    let caller = |key: &str| gateway.data().header("x-api-key", key);
+    for (count, path) in
+        ["/v1/rule/get?id=1", "/proxy/rule/things/1", "/v1/http/get?id=1"].into_iter().enumerate()
+    {
+        let (a, b) = (2 * count + 1, 2 * count + 2);
+        for _ in 0..2 {
+            assert_eq!(caller("key-of-a").get(path).await.text(), a.to_string(), "{path}");
+            assert_eq!(caller("key-of-b").get(path).await.text(), b.to_string(), "{path}");
+        }
+    }
+}

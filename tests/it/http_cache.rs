@@ -390,6 +390,10 @@ async fn operators_see_and_drop_what_is_stored() {
     );
     let stats = admin.get("/cache").await.json();
     assert_eq!((&stats["entries"], &stats["integrations"][0]["name"]), (&json!(2), &json!("api")));
+    assert_eq!((&stats["misses"], &stats["hits"], &stats["hit_ratio"]), (&json!(2), &json!(0), &json!(0.0)));
+    assert_eq!(both().await, ("1".into(), "2".into()));
+    let health = gateway.health("api").await;
+    assert_eq!((&health["cache"]["hits"], &health["cache"]["hit_ratio"]), (&json!(2), &json!(0.5)));
     assert!(gateway.metric("cache_bytes", &[("service", "api")]).await > 100.0);
 
     assert_eq!(drop(get).await, 204);

@@ -42,7 +42,9 @@ use tokio::{sync::oneshot, time::timeout};
 
 pub use completion::CompletionRecord;
 pub use logs::{LogFormat, LogHandle, init_logs};
-pub use metrics::{Concurrency, Held, IntegrationMetrics, Levels, OperationMetrics, PluginLabels};
+pub use metrics::{
+    CacheLookups, Concurrency, Held, IntegrationMetrics, Levels, OperationMetrics, PluginLabels,
+};
 pub use opentelemetry::KeyValue;
 pub use otlp::OtlpTransport;
 pub use redact::Redactor;

@@ -1,26 +1,55 @@
 //! What is stored, told and dropped for operators.
 
-use super::route::{Stored, What};
+use super::{
+    health::rounded,
+    route::{Stored, What},
+};
 use crate::{
     model::{Code, Problem},
     pipeline::{Generation, LiveIntegration, Place, Services},
+    telemetry::CacheLookups,
 };
 use bascule_cache::StoreStats;
 use http::HeaderMap;
 use serde_json::{Map, Value, json};
-use std::sync::Arc;
+use std::{ops::Add, sync::Arc};
 
 /// The store, whole and by integration.
 pub(super) fn stats(services: &Services, generation: &Generation) -> Value {
-    let mut names: Vec<&str> = generation.integrations.keys().map(|name| name.as_str()).collect();
-    names.sort_unstable();
-    let figures = |stats: StoreStats| json!({ "entries": stats.entries, "bytes": stats.bytes, "evictions": stats.evictions });
-    let of = |name: &str| with(figures(services.cache.stats_of(name)), "name", name.into());
+    let mut listed: Vec<&Arc<LiveIntegration>> = generation.integrations.values().collect();
+    listed.sort_unstable_by(|a, b| a.settings.name.cmp(&b.settings.name));
+    let all = listed.iter().map(|integration| lookups(integration)).fold(CacheLookups::default(), Add::add);
+    let of = |integration: &&Arc<LiveIntegration>| {
+        with(of_integration(services, integration), "name", integration.settings.name.as_str().into())
+    };
+    let integrations: Vec<Value> = listed.iter().map(of).collect();
     let whole = services.cache.stats();
-    let integrations: Vec<Value> = names.into_iter().map(of).collect();
-    let told = with(figures(whole), "capacity", whole.capacity.into());
+    let told = with(figures(whole, all), "capacity", whole.capacity.into());
     let told = with(told, "fetches_in_flight", services.flights.in_flight().into());
     with(told, "integrations", integrations.into())
+}
+
+/// What is stored of an integration, and how its lookups ended.
+pub(super) fn of_integration(services: &Services, integration: &LiveIntegration) -> Value {
+    figures(services.cache.stats_of(integration.settings.name.as_str()), lookups(integration))
+}
+
+fn lookups(integration: &LiveIntegration) -> CacheLookups {
+    let operations = integration.operations.values().chain([&integration.proxy]);
+    operations.map(|operation| operation.metrics.cache_lookups()).fold(CacheLookups::default(), Add::add)
+}
+
+fn figures(held: StoreStats, lookups: CacheLookups) -> Value {
+    json!({
+        "entries": held.entries,
+        "bytes": held.bytes,
+        "evictions": held.evictions,
+        "hits": lookups.hits,
+        "stale": lookups.stale,
+        "misses": lookups.misses,
+        "coalesced": lookups.coalesced,
+        "hit_ratio": lookups.hit_ratio().map(rounded),
+    })
 }
 
 /// The head of what is stored for a call.

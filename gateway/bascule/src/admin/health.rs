@@ -1,5 +1,6 @@
 //! Status and health of integrations, as `contract.md` §4 shapes them.
 
+use super::cache;
 use crate::pipeline::{Generation, LiveIntegration, Services};
 use bascule_resilience::{Demand, Forecast, LedgerEntry, LimitedBy, State};
 use serde_json::{Value, json};
@@ -72,6 +73,7 @@ pub(super) fn health(services: &Services, integration: &LiveIntegration) -> Valu
         "rate_limit_forecast": integration.limiter.forecast(now).map(|forecast| forecast_json(&forecast)),
         "waiting": integration.bulkhead.waiting(),
         "concurrency_limit": integration.bulkhead.limit(),
+        "cache": cache::of_integration(services, integration),
     })
 }
 
@@ -150,6 +152,6 @@ fn millis(span: Option<Duration>) -> f64 {
     span.map_or(0.0, |span| (span.as_secs_f64() * 1_000_000.0).round() / 1000.0)
 }
 
-fn rounded(rate: f64) -> f64 {
+pub(super) fn rounded(rate: f64) -> f64 {
     (rate * 10_000.0).round() / 10_000.0
 }

@@ -290,7 +290,7 @@ fn proxy_operation(
             retry_safe: false,
             safe_by_key: false,
             cache: settings.proxy_cache,
-            vary_by: config::VaryBy::default(),
+            vary_by: settings.proxy_vary_by.clone(),
             purges: Vec::new(),
             fallback: Arc::clone(&settings.fallback),
             fallback_on: settings.fallback_on,

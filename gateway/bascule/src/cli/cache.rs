@@ -111,11 +111,22 @@ fn table(stats: &Value) -> String {
     let width = integrations.iter().map(|row| name(row).len()).max().unwrap_or(0).max(11);
     let mut text = String::new();
     // Writing to a String cannot fail.
-    let _ = writeln!(text, "{:width$}  {:>9}  {:>12}  {:>9}", "INTEGRATION", "ENTRIES", "BYTES", "EVICTIONS");
+    let _ = writeln!(
+        text,
+        "{:width$}  {:>9}  {:>12}  {:>9}  {:>9}  {:>9}",
+        "INTEGRATION", "ENTRIES", "BYTES", "EVICTIONS", "LOOKUPS", "HIT RATIO"
+    );
     for row in integrations.iter().chain([stats]) {
         let (entries, bytes, evictions) =
             (number(row, "entries"), number(row, "bytes"), number(row, "evictions"));
-        let _ = writeln!(text, "{:width$}  {entries:>9}  {bytes:>12}  {evictions:>9}", name(row));
+        let lookups = number(row, "hits") + number(row, "stale") + number(row, "misses");
+        let ratio = row.get("hit_ratio").and_then(Value::as_f64);
+        let ratio = ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{:.1} %", ratio * 100.0));
+        let _ = writeln!(
+            text,
+            "{:width$}  {entries:>9}  {bytes:>12}  {evictions:>9}  {lookups:>9}  {ratio:>9}",
+            name(row)
+        );
     }
     let _ = writeln!(text, "capacity {} bytes", number(stats, "capacity"));
     text
@@ -128,12 +139,13 @@ mod tests {
 
     #[test]
     fn the_table_ends_with_the_whole() {
-        let row = json!({"name": "shop", "entries": 2, "bytes": 300, "evictions": 0});
+        let row = json!({"name": "shop", "entries": 2, "bytes": 300, "evictions": 0, "hits": 2, "stale": 1,
+            "misses": 1, "coalesced": 1, "hit_ratio": 0.75});
         let text =
             table(&json!({"entries": 2, "bytes": 300, "evictions": 1, "capacity": 9, "integrations": [row]}));
         let lines: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
-        assert_eq!(lines[1], ["shop", "2", "300", "0"]);
-        assert_eq!(lines[2], ["all", "2", "300", "1"]);
+        assert_eq!(lines[1], ["shop", "2", "300", "0", "4", "75.0", "%"]);
+        assert_eq!(lines[2], ["all", "2", "300", "1", "0", "-"]);
         assert_eq!(lines[3], ["capacity", "9", "bytes"]);
     }
 

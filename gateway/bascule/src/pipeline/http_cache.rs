@@ -158,7 +158,9 @@ pub(super) fn key(call: &Call) -> Key {
     let key = lookup::base_key(&call.integration, &call.operation);
     let mut key = match &call.input {
         Input::Declared { params, .. } => lookup::with_params(key, params, call),
-        Input::Proxy(request) => lookup::with_target(key, &request.path, request.query.as_deref()),
+        Input::Proxy(request) => {
+            lookup::by_caller(lookup::with_target(key, &request.path, request.query.as_deref()), call)
+        }
     };
     // A mapper may put the headers that an operation forwards anywhere, where no `Vary` names them. Through `/proxy` they
     // are all that the client sends, and the mapper speaks the provider's own language: there `Vary` decides.

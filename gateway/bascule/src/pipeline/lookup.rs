@@ -39,11 +39,11 @@ pub(super) async fn key(call: &Call) -> Option<Key> {
             Material::Plugin(octets) => {
                 // It stands for the parameters: whose answer it is, is not a policy's to say.
                 let key = key.field("material", &octets);
-                if call.operation.policy.vary_by.caller { with_caller(key, call) } else { key }
+                by_caller(key, call)
             }
             Material::None => return None,
         },
-        Input::Proxy(request) => proxied_key(key, request, &call.forwarded)?,
+        Input::Proxy(request) => by_caller(proxied_key(key, request, &call.forwarded)?, call),
     };
     let vary_by = &call.operation.policy.vary_by;
     for name in call.operation.policy.forward_headers.iter().filter(|name| vary_by.has_header(name)) {
@@ -106,7 +106,12 @@ pub(super) fn with_params(key: KeyBuilder, params: &Map<String, Value>, call: &C
     let joining = params.iter().filter(|(name, _)| vary_by.has_param(name));
     let joining = joining.map(|(name, value)| (name.clone(), value.clone())).collect();
     let key = key.field("parameters", canonical(&Value::Object(joining)).as_bytes());
-    if vary_by.caller { with_caller(key, call) } else { key }
+    by_caller(key, call)
+}
+
+/// The key with its caller, where each has answers of its own.
+pub(super) fn by_caller(key: KeyBuilder, call: &Call) -> KeyBuilder {
+    if call.operation.policy.vary_by.caller { with_caller(key, call) } else { key }
 }
 
 fn with_caller(key: KeyBuilder, call: &Call) -> KeyBuilder {

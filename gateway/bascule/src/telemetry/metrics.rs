@@ -10,6 +10,7 @@ mod instruments;
 mod lazy;
 mod ledger;
 mod levels;
+mod lookups;
 mod plugin;
 mod plugin_own;
 
@@ -27,6 +28,7 @@ pub use bound::{IntegrationMetrics, OperationMetrics};
 use instruments::Instruments;
 pub(crate) use levels::Look;
 pub use levels::{Concurrency, Held, Levels};
+pub use lookups::CacheLookups;
 use plugin::PluginMetrics;
 pub use plugin_own::PluginLabels;
 use plugin_own::PluginOwn;

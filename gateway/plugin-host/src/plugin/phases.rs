@@ -4,6 +4,7 @@
 //! has been checked (`answer.rs`). All are cancel-safe: a dropped future drops the instance, gives its
 //! permits back, and counts for nothing in the breaker.
 
+use std::pin::pin;
 use std::time::Instant;
 
 use super::Plugin;
@@ -25,13 +26,14 @@ macro_rules! visit {
         let mut visit = $plugin.enter($phase, $ctx).await?;
         let found = visit.guest(|phases| phases.$field.as_ref())?;
         let ($store, limit) = visit.parts();
-        let result = limit
-            .hold(&$plugin.turns, async {
+        let result = {
+            let guest = pin!(async {
                 let instance = found.pre.instantiate_async(&mut *$store).await?;
                 let $guest = found.indices.load(&mut *$store, &instance)?;
                 $call
-            })
-            .await;
+            });
+            limit.hold(&$plugin.turns, guest).await
+        };
         let answer = visit.settle(result)?;
         (visit, answer)
     }};

@@ -8,7 +8,7 @@
 //! took away, for which no guest is to blame.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -82,11 +82,11 @@ impl TimeLimit {
         });
     }
 
-    /// The result of the guest, or [`Stop::Wall`] when it is not there in time.
+    /// The result of the guest, which is pinned once and not moved from future to future, or [`Stop::Wall`] when it is not there in time.
     pub(super) async fn hold<R>(
         self,
         turns: &Turns,
-        guest: impl Future<Output = wasmtime::Result<R>>,
+        guest: Pin<&mut impl Future<Output = wasmtime::Result<R>>>,
     ) -> wasmtime::Result<R> {
         let mut guest = pin!(turns.run(guest));
         // Most guests are through at the first poll: no timer for those.

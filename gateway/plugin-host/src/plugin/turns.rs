@@ -75,8 +75,7 @@ impl Turns {
     }
 
     /// Runs a guest turn by turn. Cancel-safe if the guest is.
-    pub(super) async fn run<R>(&self, guest: impl Future<Output = R>) -> R {
-        let mut guest = pin!(guest);
+    pub(super) async fn run<R>(&self, mut guest: Pin<&mut impl Future<Output = R>>) -> R {
         let mut place: Option<Place<'_>> = None;
         loop {
             let ended = poll_fn(|context| match turn(guest.as_mut(), context) {
@@ -161,6 +160,10 @@ mod tests {
         })
     }
 
+    async fn run<R>(turns: &Turns, guest: impl Future<Output = R>) -> R {
+        turns.run(pin!(guest)).await
+    }
+
     fn turns(workers: usize) -> Turns {
         Turns::new(&Places::new(NonZeroUsize::new(workers).unwrap()))
     }
@@ -170,7 +173,7 @@ mod tests {
         let (turns, log) = (turns(2), Arc::default());
         let guest = |turns, name| long(turns, Arc::clone(&log), name);
         let (one, two, short) =
-            tokio::join!(turns.run(guest(3, 1)), turns.run(guest(3, 2)), turns.run(guest(0, 3)));
+            tokio::join!(run(&turns, guest(3, 1)), run(&turns, guest(3, 2)), run(&turns, guest(0, 3)));
         assert_eq!((one, two, short), (1, 2, 3));
         let log = log.lock();
         assert_eq!(log[..3], [1, 2, 3], "first turns need no place");
@@ -188,7 +191,7 @@ mod tests {
         let mut crowd = tokio::task::JoinSet::new();
         for _ in 0..16 {
             let (busy, guest) = (Arc::clone(&busy), long(1_000_000, Arc::clone(&log), 1));
-            crowd.spawn(async move { busy.run(guest).await });
+            crowd.spawn(async move { run(&busy, guest).await });
         }
         while log.lock().len() < 32 {
             tokio::task::yield_now().await;
@@ -196,7 +199,7 @@ mod tests {
         log.lock().clear();
         let guest = long(10, Arc::clone(&log), 2);
         // A task like the others: what a test itself waits for is looked at more rarely.
-        tokio::spawn(async move { other.run(guest).await }).await.unwrap();
+        tokio::spawn(async move { run(&other, guest).await }).await.unwrap();
         let turns_of = |name| log.lock().iter().filter(|turn| **turn == name).count();
         assert_eq!(turns_of(2), 11);
         assert!(turns_of(1) <= 33, "{} turns of the others meanwhile", turns_of(1));
@@ -225,7 +228,7 @@ mod tests {
                         context.waker().wake_by_ref();
                         Poll::Pending
                     });
-                    turns.run(guest).await;
+                    run(&turns, guest).await;
                 })
             })
             .collect();
@@ -241,7 +244,7 @@ mod tests {
     async fn a_guest_that_waits_gives_its_place_back() {
         let turns = turns(2);
         let mut polls = 0;
-        let waiting = turns.run(poll_fn(|context| {
+        let guest = pin!(poll_fn(|context| {
             polls += 1;
             match polls {
                 1 => {
@@ -253,7 +256,7 @@ mod tests {
             }
             Poll::Pending
         }));
-        assert_eq!(waiting.await, 1, "the second turn had the place, the third began without it");
+        assert_eq!(turns.run(guest).await, 1, "the second turn had the place, the third began without it");
     }
 
     #[test]

@@ -340,7 +340,12 @@ pub(super) static CACHE: Table = Table {
         .or("false"),
         KEEP_STALE,
         STALE_WHILE_REVALIDATE,
-        later("vary_by", "set it on operations; headers named by `forward_headers` join the cache key"),
+        key(
+            "vary_by",
+            Kind::List(&Kind::Text),
+            "`[\"caller\"]`: each caller of `auth.api_keys` has answers of its own, through `/proxy` too, unless an \
+             operation has a `vary_by`.",
+        ),
         later("shared", "every gateway has a store of its own; leave it out"),
     ],
 };

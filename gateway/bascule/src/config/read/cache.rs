@@ -40,6 +40,8 @@ pub(crate) struct CacheBase {
     keep_stale: Option<Duration>,
     stale_while_revalidate: Duration,
     share_cookies: bool,
+    /// Each caller has answers of its own.
+    by_caller: bool,
 }
 
 impl CacheBase {
@@ -54,6 +56,11 @@ impl CacheBase {
     /// The policy of `/proxy`.
     pub(crate) fn proxy(self, ladder: &[Rung]) -> Option<CachePolicy> {
         self.policy(ladder).filter(|_| self.proxy)
+    }
+
+    /// What tells answers apart where nothing more is said.
+    pub(crate) fn vary_by(self) -> VaryBy {
+        VaryBy { caller: self.by_caller, ..VaryBy::default() }
     }
 
     fn with_ttl(self, ttl: Duration, ladder: &[Rung]) -> CacheRule {
@@ -93,6 +100,7 @@ pub(crate) fn cache(field: &Field<'_, '_>) -> CacheBase {
             .and_then(|field| field.duration())
             .unwrap_or_default(),
         share_cookies: flag("share_cookies"),
+        by_caller: table.field("vary_by").is_some_and(|field| names_caller(&field)),
     };
     match base.mode {
         Mode::Http if table.has("ttl") => table.problem(
@@ -109,6 +117,23 @@ pub(crate) fn cache(field: &Field<'_, '_>) -> CacheBase {
     }
     table.finish();
     base
+}
+
+/// Whether `vary_by` of an integration names the caller. Parameters and headers are an operation's.
+fn names_caller(field: &Field<'_, '_>) -> bool {
+    let mut named = false;
+    for item in field.items().unwrap_or_default() {
+        let Some(text) = item.text() else { continue };
+        match text.value().split_once(':') {
+            None if text.value() == "caller" => named = true,
+            Some(("param" | "header", _)) => item.problem(
+                "parameters and headers are told apart by operation",
+                "name it in `cache = { vary_by = […] }` of the operation",
+            ),
+            _ => item.problem(format!("`{}` is not known here", text.written()), "write \"caller\""),
+        }
+    }
+    named
 }
 
 /// What an operation's `cache` came to.
@@ -145,7 +170,7 @@ pub(crate) struct Surroundings<'a> {
 pub(crate) fn operation_cache(field: Option<Field<'_, '_>>, around: Surroundings<'_>) -> OperationCache {
     let Some(field) = field else {
         let policy = around.base.policy(around.ladder).filter(|_| around.cacheable);
-        return OperationCache { policy, ..OperationCache::default() };
+        return OperationCache { policy, vary_by: around.base.vary_by(), ..OperationCache::default() };
     };
     if field.is_table() {
         return table(&field.as_kind(|kind| matches!(kind, Kind::Table(_))), around);
@@ -166,7 +191,7 @@ pub(crate) fn operation_cache(field: Option<Field<'_, '_>>, around: Surroundings
         unsafe_method(&field);
         return OperationCache::default();
     }
-    OperationCache { policy, ..OperationCache::default() }
+    OperationCache { policy, vary_by: around.base.vary_by(), ..OperationCache::default() }
 }
 
 fn unsafe_method(field: &Field<'_, '_>) {
@@ -221,7 +246,8 @@ fn table(field: &Field<'_, '_>, around: Surroundings<'_>) -> OperationCache {
         CachePolicy::Rule(rule) => CachePolicy::Rule(CacheRule { negative_ttl, ..rule }),
         http @ CachePolicy::Http(_) => http,
     });
-    OperationCache { policy, vary_by: vary_by.unwrap_or_default(), names_vary_by, purges }
+    let vary_by = vary_by.unwrap_or_else(|| base.vary_by());
+    OperationCache { policy, vary_by, names_vary_by, purges }
 }
 
 fn purges(field: &Field<'_, '_>, operations: &[String]) -> Vec<OperationName> {

@@ -14,9 +14,7 @@ use crate::{
     config::{
         keys::Kind,
         reader::{Field, Reader},
-        settings::{
-            BodyKind, Branch, CachePolicy, Operation, Parameter, PathTemplate, Rung, Timeouts, VaryBy,
-        },
+        settings::{BodyKind, Branch, CachePolicy, Operation, Parameter, PathTemplate, Rung, Timeouts},
     },
     model::OperationName,
 };
@@ -70,7 +68,7 @@ pub(super) fn fan_out(
         priority: Priority::Normal,
         hedge: None,
         cache: cache.policy,
-        vary_by: VaryBy::default(),
+        vary_by: cache.vary_by,
         purges: Vec::new(),
         fallback: rungs,
         fallback_on,

@@ -129,6 +129,7 @@ pub(crate) fn integration(
         idempotency: base.idempotency,
         errors: base.errors,
         proxy_cache: cache_base.proxy(&rungs),
+        proxy_vary_by: cache_base.vary_by(),
         operations: built,
         file,
         digest,

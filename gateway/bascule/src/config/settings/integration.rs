@@ -1,6 +1,6 @@
 //! Settings of one integration: a file `integrations/NAME.toml`.
 
-use super::{CachePolicy, ErrorMapping, Idempotency, Operation, RetrySettings, TextTemplate};
+use super::{CachePolicy, ErrorMapping, Idempotency, Operation, RetrySettings, TextTemplate, VaryBy};
 use crate::model::{BreakerName, Cause, IntegrationName, OperationName, Secret};
 use bascule_plugin_host::{Grants, Limits};
 use bascule_plugin_source::{PublicKey, Reference};
@@ -62,6 +62,8 @@ pub struct Integration {
     pub errors: Arc<BTreeMap<u16, ErrorMapping>>,
     /// How answers to GET and HEAD through `/proxy` are cached; none: not at all.
     pub proxy_cache: Option<CachePolicy>,
+    /// What tells them apart beside the request.
+    pub proxy_vary_by: VaryBy,
     /// Operations by name.
     pub operations: BTreeMap<OperationName, Arc<Operation>>,
     /// The file it came from.

@@ -362,6 +362,26 @@ fn what_tells_answers_apart_is_named_by_kind() {
 }
 
 #[test]
+fn an_integration_may_tell_callers_apart_for_all_its_operations() {
+    let lines = "[operations.all]\npath = \"/\"\n[operations.own]\npath = \"/{id}\"\n\
+                 cache = { vary_by = [\"param:id\"] }\n[operations.timed]\npath = \"/\"\ncache = \"5s\"\n";
+    let x = integration(&format!(
+        "{BASE}cache = {{ ttl = \"1m\", proxy = true, vary_by = [\"caller\"] }}\n{lines}"
+    ));
+    let by_caller = |name: &str| x.operations[name].vary_by.caller;
+    assert!(by_caller("all") && by_caller("timed") && x.proxy_vary_by.caller);
+    assert!(!by_caller("own"), "it says itself what tells its answers apart");
+    for (list, says) in [
+        ("[\"param:id\"]", "parameters and headers are told apart by operation"),
+        ("[\"header:x\"]", "parameters and headers are told apart by operation"),
+        ("[\"callers\"]", "`callers` is not known here | write \"caller\""),
+    ] {
+        let found = problems(&format!("cache = {{ ttl = \"1m\", vary_by = {list} }}\n{BASE}"));
+        assert_one(&found, &["cache.vary_by[0]: ", says]);
+    }
+}
+
+#[test]
 fn times_beside_http_are_refused() {
     let found = |lines: &str| operation_problems(&format!("path = \"/\"\ncache = {lines}\n"));
     let says = "the provider's answers say how long they are fresh";

@@ -7,7 +7,12 @@ use opentelemetry::{
     metrics::{BoundCounter, BoundGauge, BoundHistogram, Counter},
 };
 
-use super::{instruments::Instruments, lazy::LazyCounters, ledger::Ledger};
+use super::{
+    instruments::Instruments,
+    lazy::LazyCounters,
+    ledger::Ledger,
+    lookups::{CacheLookups, Lookups},
+};
 use crate::{model::Spent, telemetry::attributes::label};
 
 /// Instruments of one operation. One observation per call: [`request`](Self::request) once, the others as they apply.
@@ -19,6 +24,7 @@ pub struct OperationMetrics {
     retries: BoundCounter<u64>,
     hedges: LazyCounters<&'static str>,
     cache: LazyCounters<&'static str>,
+    lookups: Lookups,
     fallback: LazyCounters<&'static str>,
     timeouts: LazyCounters<&'static str>,
     outbox_deliveries: LazyCounters<&'static str>,
@@ -48,6 +54,7 @@ impl OperationMetrics {
             retries: instruments.retries.bind(&labels),
             hedges: LazyCounters::new(&instruments.hedges, &labels, label::RESULT),
             cache: LazyCounters::new(&instruments.cache, &labels, label::RESULT),
+            lookups: Lookups::default(),
             fallback: LazyCounters::new(&instruments.fallback, &labels, label::RUNG),
             timeouts: LazyCounters::new(&instruments.timeouts, &labels, label::KIND),
             outbox_deliveries: LazyCounters::new(&instruments.outbox_deliveries, &labels, label::RESULT),
@@ -80,6 +87,12 @@ impl OperationMetrics {
     /// A cache lookup had this result.
     pub fn cache(&self, result: &'static str) {
         self.cache.count(result, || Cow::Borrowed(result));
+        self.lookups.count(result);
+    }
+
+    /// How the cache lookups ended so far.
+    pub fn cache_lookups(&self) -> CacheLookups {
+        self.lookups.read()
     }
 
     /// This rung of the fallback ladder answered.
