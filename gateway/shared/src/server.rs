@@ -91,6 +91,12 @@ impl Server {
         }
     }
 
+    /// The password of its login, which is not to be shown.
+    #[must_use]
+    pub fn password(&self) -> Option<&str> {
+        self.password.as_deref()
+    }
+
     fn tcp(url: &Url, tls: bool) -> Result<Self, ServerProblem> {
         if url.query().is_some() {
             return Err(ServerProblem::Extra);
