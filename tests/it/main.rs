@@ -58,6 +58,7 @@ mod resilience;
 mod retry;
 mod secrets;
 mod shared_breakers;
+mod shared_state;
 mod sigv4_vectors;
 mod simulate;
 mod streaming;

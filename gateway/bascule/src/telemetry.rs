@@ -43,7 +43,7 @@ use tokio::{sync::oneshot, time::timeout};
 pub use completion::CompletionRecord;
 pub use logs::{LogFormat, LogHandle, init_logs};
 pub use metrics::{
-    CacheLookups, Concurrency, Held, IntegrationMetrics, Levels, OperationMetrics, PluginLabels,
+    CacheLookups, Concurrency, Held, IntegrationMetrics, Levels, OperationMetrics, PluginLabels, SharedLevels,
 };
 pub use opentelemetry::KeyValue;
 pub use otlp::OtlpTransport;
@@ -55,7 +55,7 @@ use crate::config::{JournalSettings, TelemetrySettings};
 use arc_swap::ArcSwapOption;
 use completion::CompletionLog;
 use journal::{CallRecord, Journal, JournalError};
-use metrics::{Look, Metrics};
+use metrics::{Look, LookAtShared, Metrics};
 use otlp::{Closing, SpanQueue};
 use trace::{Origin, SpanSink};
 
@@ -220,6 +220,11 @@ impl Telemetry {
     /// Says where the gauges look that are read and not counted.
     pub(crate) fn observe(&self, look: Look) {
         self.inner.metrics.observe(look);
+    }
+
+    /// Says where is looked for what is read of the shared server.
+    pub(crate) fn observe_shared(&self, look: LookAtShared) {
+        self.inner.metrics.observe_shared(look);
     }
 
     /// All metrics as Prometheus text.

@@ -3,6 +3,7 @@
 use super::cache;
 use crate::pipeline::{Generation, LiveIntegration, Services};
 use bascule_resilience::{Demand, Forecast, LedgerEntry, LimitedBy, State};
+use bascule_shared::Shared;
 use serde_json::{Value, json};
 use std::{
     sync::Arc,
@@ -29,7 +30,28 @@ pub(super) fn status(services: &Services, generation: &Generation) -> Value {
             })
         })
         .collect();
-    json!({ "integrations": listed })
+    let mut status = json!({ "integrations": listed });
+    if let (Some(server), Some(status)) = (services.peers.server(), status.as_object_mut()) {
+        status.insert("shared".to_owned(), shared(server));
+    }
+    status
+}
+
+/// The server that is shared with other gateways.
+fn shared(server: &Shared) -> Value {
+    let health = server.health();
+    json!({
+        "server": server.server().to_string(),
+        "connected": health.connected,
+        "for_ms": whole_millis(health.lasts),
+        "connections": health.connections,
+        "answered": health.answered,
+        "timed_out": health.timed_out,
+        "lost": health.lost,
+        "turned_away": health.turned_away,
+        "latency_ms": millis(Some(health.latency)),
+        "problem": health.problem,
+    })
 }
 
 pub(super) fn health(services: &Services, integration: &LiveIntegration) -> Value {
@@ -53,7 +75,7 @@ pub(super) fn health(services: &Services, integration: &LiveIntegration) -> Valu
             })
         })
         .collect();
-    json!({
+    let mut shown = json!({
         "name": integration.settings.name.as_str(),
         "status": status,
         "circuit_state": state.to_string(),
@@ -74,7 +96,11 @@ pub(super) fn health(services: &Services, integration: &LiveIntegration) -> Valu
         "waiting": integration.bulkhead.waiting(),
         "concurrency_limit": integration.bulkhead.limit(),
         "cache": cache::of_integration(services, integration),
-    })
+    });
+    if let (true, Some(shown)) = (breaker.opened_elsewhere, shown.as_object_mut()) {
+        shown.insert("opened_by".to_owned(), "another gateway".into());
+    }
+    shown
 }
 
 /// A point in time as people and programs write it.

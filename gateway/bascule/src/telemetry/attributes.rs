@@ -43,6 +43,12 @@ pub mod metric {
     pub const CACHE_ENTRIES: &str = "cache_entries";
     /// Stored answers that were given up for lack of room.
     pub const CACHE_EVICTIONS: &str = "cache_evictions";
+    /// Whether the server that gateways share is connected.
+    pub const SHARED_CONNECTED: &str = "shared_server_connected";
+    /// Seconds that an answer of that server takes lately.
+    pub const SHARED_LATENCY: &str = "shared_server_latency_seconds";
+    /// Calls of that server, by what became of them.
+    pub const SHARED_CALLS: &str = "shared_server_calls_total";
     /// Answers by the rung of the fallback ladder that gave them.
     pub const FALLBACK: &str = "fallback_total";
     /// Entries of the outbox.

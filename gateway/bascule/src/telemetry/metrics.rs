@@ -13,6 +13,7 @@ mod levels;
 mod lookups;
 mod plugin;
 mod plugin_own;
+mod shared;
 
 use std::{thread, time::Duration};
 
@@ -32,6 +33,8 @@ pub use lookups::CacheLookups;
 use plugin::PluginMetrics;
 pub use plugin_own::PluginLabels;
 use plugin_own::PluginOwn;
+pub(crate) use shared::LookAtShared;
+pub use shared::SharedLevels;
 
 /// Most series of one metric; what is beyond is counted together as `otel_metric_overflow`. It is far
 /// above what configurations hold (500 operations with 10 statuses are 5000) and stops runaway memory.
@@ -49,6 +52,7 @@ pub(super) struct Metrics {
     plugins: PluginMetrics,
     plugins_own: PluginOwn,
     levels: levels::Source,
+    shared: shared::Source,
 }
 
 impl Metrics {
@@ -80,7 +84,9 @@ impl Metrics {
         let plugins_own = PluginOwn::new(meter.clone());
         let levels = levels::Source::default();
         levels::register(&meter, &levels);
-        Ok(Self { provider: Some(provider), registry, instruments, plugins, plugins_own, levels })
+        let shared = shared::Source::default();
+        shared::register(&meter, &shared);
+        Ok(Self { provider: Some(provider), registry, instruments, plugins, plugins_own, levels, shared })
     }
 
     pub(super) fn operation(&self, integration: &str, operation: &str) -> OperationMetrics {
@@ -111,6 +117,11 @@ impl Metrics {
     pub(super) fn observe(&self, look: Look) {
         // A second source would belong to a second set of services, of which a process has one.
         let _ = self.levels.set(look);
+    }
+
+    /// The same for what is read of the shared server.
+    pub(super) fn observe_shared(&self, look: LookAtShared) {
+        let _ = self.shared.set(look);
     }
 
     /// All series as Prometheus text.
