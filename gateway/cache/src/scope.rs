@@ -42,6 +42,9 @@ struct Integration {
 }
 
 impl Epoch {
+    /// The epoch of a new store: with it, all purges of a scope count that somebody has held since.
+    pub const START: Self = Self { integration: 0, operation: 0, keys_and_tags: 0 };
+
     /// The purges of keys and tags up to it.
     pub(crate) fn keys_and_tags(self) -> u64 {
         self.keys_and_tags

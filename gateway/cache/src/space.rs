@@ -95,6 +95,11 @@ impl<V: Occupant> Space<V> {
         Some(look(&place.value))
     }
 
+    /// [`read`](Self::read) that is no use of it.
+    pub(crate) fn peek<R>(&self, key: &Key, look: impl FnOnce(&V) -> R) -> Option<R> {
+        self.shards.of(key).read().get(key).map(|place| look(&place.value))
+    }
+
     /// Decides on the value of a key by the one that is there. Nothing else can change it meanwhile. A value heavier than
     /// the whole space is not kept.
     pub(crate) fn edit(&self, key: &Key, decide: impl FnOnce(Option<&V>) -> Edit<V>) {

@@ -435,3 +435,72 @@ fn a_variant_over_the_limit_is_refused_and_compaction_leaves_buffers_behind() {
     assert_eq!(store.put_variant(key("u"), big, store.epoch(&scope)), Stored::TooLarge);
     assert_eq!(store.select(&key("u"), &scope, &asking("1"), now).err(), Some(Forward::UriMiss));
 }
+
+/// What a follower heard, in order.
+#[derive(Default)]
+struct Heard(parking_lot::Mutex<Vec<String>>);
+
+impl Follower for Heard {
+    fn stored(&self, key: &Key) {
+        self.0.lock().push(format!("stored {key}"));
+    }
+
+    fn removed(&self, key: &Key) {
+        self.0.lock().push(format!("removed {key}"));
+    }
+
+    fn purged(&self, purge: &Purge) {
+        self.0.lock().push(match purge {
+            Purge::Integration(name) => format!("purged {name}"),
+            Purge::Operation { integration, operation } => format!("purged {integration}.{operation}"),
+            Purge::Tag(number) => format!("purged tag {number}"),
+            Purge::Key(key) => format!("purged key {key}"),
+        });
+    }
+}
+
+#[test]
+fn a_follower_hears_of_what_was_stored_and_purged_and_of_nothing_else() {
+    let (store, now) = (Store::new(StoreConfig::default()), Instant::now());
+    let (heard, scope) = (Arc::new(Heard::default()), store.scope("github", "get_user"));
+    assert!(store.follow(Arc::clone(&heard) as Arc<dyn Follower>));
+    assert!(!store.follow(Arc::new(Heard::default())), "the first one stays");
+    let epoch = store.epoch(&scope);
+    put(&store, "a", &scope, now);
+    let kept = store.kept(&key("a"), now).unwrap();
+    assert!(store.kept(&key("b"), now).is_none() && store.kept(&key("a"), now + TTL * 2).is_none());
+    store.remove(&key("a"));
+    assert_eq!(store.restore(&key("a"), kept, epoch, now), Restored::Yes);
+    store.purge_key(&key("a"));
+    assert_eq!(store.put(key("a"), entry(&scope, "x", now), epoch), Stored::Purged);
+    store.purge_tag("github", "t");
+    store.purge_operation("github", "get_user");
+    // Nothing of it is held here, but it may be elsewhere.
+    assert!(!store.purge_integration("gitlab"));
+    let (a, tag) = (key("a"), tags::counter("github", "t"));
+    let expected = [
+        format!("stored {a}"),
+        format!("removed {a}"),
+        format!("purged key {a}"),
+        format!("purged tag {tag}"),
+        "purged github.get_user".to_owned(),
+        "purged gitlab".to_owned(),
+    ];
+    assert_eq!(*heard.0.lock(), expected);
+}
+
+#[test]
+fn to_look_at_what_is_kept_is_no_use_of_it() {
+    // Room for a few: what is asked for again stays, what is only copied goes first.
+    let store = Store::new(StoreConfig { max_size: 16 << 10, max_entry: 16 << 10 });
+    let (scope, now) = (store.scope("github", "get_user"), Instant::now());
+    put(&store, "used", &scope, now);
+    put(&store, "copied", &scope, now);
+    assert!(store.get(&key("used"), &scope, now).is_some());
+    assert!(store.kept(&key("copied"), now).is_some());
+    for index in 0..64 {
+        put(&store, &format!("flood {index}"), &scope, now);
+    }
+    assert!(store.get(&key("used"), &scope, now).is_some());
+    assert!(store.get(&key("copied"), &scope, now).is_none());
+}
