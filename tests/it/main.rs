@@ -67,3 +67,4 @@ mod timeouts;
 mod traffic;
 mod traps;
 mod upstream_faults;
+mod warm_restart;

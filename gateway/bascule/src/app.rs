@@ -9,6 +9,7 @@ mod breakers;
 mod build;
 mod builtin;
 mod control;
+mod disk;
 mod exchanges;
 mod export;
 mod integration;

@@ -42,7 +42,9 @@ use tokio::{sync::oneshot, time::timeout};
 
 pub use completion::CompletionRecord;
 pub use logs::{LogFormat, LogHandle, init_logs};
-pub use metrics::{Concurrency, Held, IntegrationMetrics, Levels, OperationMetrics, PluginLabels};
+pub use metrics::{
+    Concurrency, DiskLevels, Held, IntegrationMetrics, Levels, OperationMetrics, PluginLabels,
+};
 pub use opentelemetry::KeyValue;
 pub use otlp::OtlpTransport;
 pub use redact::Redactor;
@@ -53,7 +55,7 @@ use crate::config::{JournalSettings, TelemetrySettings};
 use arc_swap::ArcSwapOption;
 use completion::CompletionLog;
 use journal::{CallRecord, Journal, JournalError};
-use metrics::{Look, Metrics};
+use metrics::{Look, LookAtDisk, Metrics};
 use otlp::{Closing, SpanQueue};
 use trace::{Origin, SpanSink};
 
@@ -218,6 +220,11 @@ impl Telemetry {
     /// Says where the gauges look that are read and not counted.
     pub(crate) fn observe(&self, look: Look) {
         self.inner.metrics.observe(look);
+    }
+
+    /// The same for the cache's file.
+    pub(crate) fn observe_disk(&self, look: LookAtDisk) {
+        self.inner.metrics.observe_disk(look);
     }
 
     /// All metrics as Prometheus text.

@@ -20,6 +20,13 @@ pub(super) fn stats(services: &Services, generation: &Generation) -> Value {
     let integrations: Vec<Value> = names.into_iter().map(of).collect();
     let told = with(figures(whole), "capacity", whole.capacity.into());
     let told = with(told, "fetches_in_flight", services.flights.in_flight().into());
+    let told = match services.cache_disk.get().map(|disk| disk.stats()) {
+        Some(disk) => {
+            let figures = json!({ "entries": disk.entries, "bytes": disk.bytes, "skipped": disk.skipped });
+            with(told, "disk", figures)
+        }
+        None => told,
+    };
     with(told, "integrations", integrations.into())
 }
 
@@ -46,10 +53,11 @@ pub(super) async fn get(
     }))
 }
 
-/// Drops what is named.
+/// Drops what is named, so that it stays gone however the process ends.
 ///
 /// # Errors
-/// `unknown-operation`, and what is wrong with a call's parameters.
+/// `unknown-operation`, what is wrong with a call's parameters, and `internal` where the cache's file can be neither written
+/// nor removed.
 pub(super) async fn purge(
     services: &Arc<Services>,
     generation: &Arc<Generation>,
@@ -72,7 +80,25 @@ pub(super) async fn purge(
             return Err(Problem::new(Code::UnknownOperation, detail));
         }
     }
-    Ok(())
+    settle(services).await
+}
+
+/// Waits until the purge is on the disk.
+async fn settle(services: &Services) -> Result<(), Problem> {
+    let Some(disk) = services.cache_disk.get().map(Arc::clone) else { return Ok(()) };
+    match tokio::task::spawn_blocking(move || disk.settle()).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "what was purged may come back with the next start");
+            Err(Problem::new(
+                Code::Internal,
+                format!("{error}; what was purged may come back with the next start"),
+            ))
+        }
+        Err(_) => {
+            Err(Problem::new(Code::Internal, "the purge has taken effect; its way to the disk broke off"))
+        }
+    }
 }
 
 async fn place(

@@ -4,6 +4,7 @@ use super::{
     breakers::show,
     build::{Parts, build, with_plugin_problems},
     control::Reloader,
+    disk::{close_disk, open_disk},
     export::Exporter,
     levels,
     plugins::{describe, plugin_host},
@@ -139,6 +140,7 @@ pub fn assemble(options: &Options) -> Result<Assembled, StartError> {
     };
     let services = Services {
         cache: Store::new(StoreConfig { max_size: config.cache.max_size, max_entry: config.cache.max_entry }),
+        cache_disk: SetOnce::new(),
         flights: Coalescer::new(COALESCED_MAX),
         outbox: SetOnce::new(),
         telemetry,
@@ -227,6 +229,7 @@ impl Running {
             let assembled = assemble(&assembling)?;
             let config = Arc::clone(&assembled.services.generation.load().config);
             open_outbox(&assembled.services, &config, Problems::new())?;
+            open_disk(&assembled.services, &config);
             Ok::<_, StartError>(assembled)
         })
         .await
@@ -280,7 +283,7 @@ impl Running {
         self.control.reload().await
     }
 
-    /// Stops accepting, lets calls in flight finish, flushes telemetry. Returns whether every call
+    /// Stops accepting, lets calls in flight finish, flushes the cache's file and telemetry. Returns whether every call
     /// could finish within `server.drain_timeout`.
     pub async fn shutdown(self) -> bool {
         self.ready.store(false, Ordering::Relaxed);
@@ -290,6 +293,7 @@ impl Running {
             drained &= work.await.unwrap_or(false);
         }
         self.chores.iter().for_each(JoinHandle::abort);
+        close_disk(&self.services, FLUSH_MAX).await;
         let _ = tokio::time::timeout(FLUSH_MAX, self.services.telemetry.shutdown()).await;
         drained
     }

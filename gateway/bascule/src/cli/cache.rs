@@ -118,6 +118,11 @@ fn table(stats: &Value) -> String {
         let _ = writeln!(text, "{:width$}  {entries:>9}  {bytes:>12}  {evictions:>9}", name(row));
     }
     let _ = writeln!(text, "capacity {} bytes", number(stats, "capacity"));
+    if let Some(disk) = stats.get("disk") {
+        let (entries, bytes, skipped) =
+            (number(disk, "entries"), number(disk, "bytes"), number(disk, "skipped"));
+        let _ = writeln!(text, "on disk {entries} entries, {bytes} bytes, {skipped} changes not written");
+    }
     text
 }
 
@@ -135,6 +140,9 @@ mod tests {
         assert_eq!(lines[1], ["shop", "2", "300", "0"]);
         assert_eq!(lines[2], ["all", "2", "300", "1"]);
         assert_eq!(lines[3], ["capacity", "9", "bytes"]);
+        assert_eq!(lines.len(), 4, "a file is told of where there is one");
+        let text = table(&json!({"disk": {"entries": 3, "bytes": 400, "skipped": 5}}));
+        assert_eq!(text.lines().last(), Some("on disk 3 entries, 400 bytes, 5 changes not written"));
     }
 
     #[test]

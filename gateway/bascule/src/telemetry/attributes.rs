@@ -43,6 +43,12 @@ pub mod metric {
     pub const CACHE_ENTRIES: &str = "cache_entries";
     /// Stored answers that were given up for lack of room.
     pub const CACHE_EVICTIONS: &str = "cache_evictions";
+    /// Octets of the file that keeps stored answers.
+    pub const CACHE_DISK_BYTES: &str = "cache_disk_bytes";
+    /// Stored answers in it.
+    pub const CACHE_DISK_ENTRIES: &str = "cache_disk_entries";
+    /// Changes that were not written to it.
+    pub const CACHE_DISK_SKIPPED: &str = "cache_disk_skipped";
     /// Answers by the rung of the fallback ladder that gave them.
     pub const FALLBACK: &str = "fallback_total";
     /// Entries of the outbox.

@@ -6,6 +6,7 @@
 //! reload, goes on with the same series. Nothing here decides what counts as what.
 
 mod bound;
+mod disk;
 mod instruments;
 mod lazy;
 mod ledger;
@@ -24,6 +25,8 @@ use opentelemetry_sdk::{
 use prometheus::{Registry, TextEncoder};
 
 pub use bound::{IntegrationMetrics, OperationMetrics};
+pub use disk::DiskLevels;
+pub(crate) use disk::LookAtDisk;
 use instruments::Instruments;
 pub(crate) use levels::Look;
 pub use levels::{Concurrency, Held, Levels};
@@ -47,6 +50,7 @@ pub(super) struct Metrics {
     plugins: PluginMetrics,
     plugins_own: PluginOwn,
     levels: levels::Source,
+    disk: disk::DiskSource,
 }
 
 impl Metrics {
@@ -78,7 +82,9 @@ impl Metrics {
         let plugins_own = PluginOwn::new(meter.clone());
         let levels = levels::Source::default();
         levels::register(&meter, &levels);
-        Ok(Self { provider: Some(provider), registry, instruments, plugins, plugins_own, levels })
+        let disk = disk::DiskSource::default();
+        disk::register(&meter, &disk);
+        Ok(Self { provider: Some(provider), registry, instruments, plugins, plugins_own, levels, disk })
     }
 
     pub(super) fn operation(&self, integration: &str, operation: &str) -> OperationMetrics {
@@ -109,6 +115,11 @@ impl Metrics {
     pub(super) fn observe(&self, look: Look) {
         // A second source would belong to a second set of services, of which a process has one.
         let _ = self.levels.set(look);
+    }
+
+    /// The same for the cache's file.
+    pub(super) fn observe_disk(&self, look: LookAtDisk) {
+        let _ = self.disk.set(look);
     }
 
     /// All series as Prometheus text.
