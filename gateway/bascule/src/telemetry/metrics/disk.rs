@@ -20,12 +20,15 @@ pub struct DiskLevels {
 /// Looks at the file; none where nothing is kept.
 pub(crate) type LookAtDisk = Box<dyn Fn() -> Option<DiskLevels> + Send + Sync>;
 
+/// Name, meaning, and what is shown.
+type Gauge = (&'static str, &'static str, fn(&DiskLevels) -> u64);
+
 /// Where the gauges look; nowhere until it is set.
 pub(super) type DiskSource = Arc<OnceLock<LookAtDisk>>;
 
 /// Registers the gauges.
 pub(super) fn register(meter: &Meter, source: &DiskSource) {
-    let gauges: [(_, _, fn(&DiskLevels) -> u64); 3] = [
+    let gauges: [Gauge; 3] = [
         (metric::CACHE_DISK_BYTES, "Octets of the cache's file.", |disk| disk.bytes),
         (metric::CACHE_DISK_ENTRIES, "Stored answers in the cache's file.", |disk| disk.entries),
         (metric::CACHE_DISK_SKIPPED, "Changes that were not written to the cache's file.", |disk| {
