@@ -21,7 +21,7 @@ const LAYERS: &[&[&str]] = &[
 ];
 
 /// The crates below the gateway: none depends on another crate of this repository.
-const LIBRARIES: &[&str] = &["resilience", "cache", "plugin-host", "plugin-source"];
+const LIBRARIES: &[&str] = &["resilience", "cache", "plugin-host", "plugin-source", "shared"];
 
 /// The demo meets the gateway only over HTTP, so that it proves what a user would see.
 const ALONE: &str = "demo";

@@ -1,4 +1,4 @@
-//! The servers that the library's examples are tested against: PostgreSQL and Redis, from Debian's packages.
+//! The servers that the tests run against: PostgreSQL and Redis, from Debian's packages.
 //!
 //! Each test starts a server of its own from the programs; whatever the packages would start or set up is not used, and
 //! no daemon is started for it. Programs that are there, from wherever, are taken as they are.

@@ -150,7 +150,8 @@ fn what_was_stored_comes_back_as_old_as_it_is_and_dies_when_it_was_to_die() {
 #[test]
 fn a_purge_that_is_settled_survives_whatever_ends_the_process() {
     let time = Time::new();
-    let purges: [(&str, fn(&Store)); 5] = [
+    type Act = fn(&Store);
+    let purges: [(&str, Act); 5] = [
         ("key", |store| store.purge_key(&key("a"))),
         ("removed", |store| store.remove(&key("a"))),
         ("tag", |store| store.purge_tag("github", "a")),

@@ -5,9 +5,11 @@
 
 mod fan_outs;
 mod queues;
+mod sharing;
 
 pub(crate) use fan_outs::{branches, settle, sizes};
 pub(crate) use queues::queues;
+pub(crate) use sharing::sharing;
 
 use super::{
     context::Places,

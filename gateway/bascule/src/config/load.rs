@@ -63,6 +63,7 @@ pub(crate) fn assemble(found: Found, sources: &Sources, problems: Problems) -> R
     findings.extend(check::sizes(&known, &all.places));
     findings.extend(check::settle(&mut known, &all.places));
     findings.extend(check::queues(&gateway, &known, &all.places));
+    findings.extend(check::sharing(&gateway, &known, &found, &all.places));
     findings.extend(check::callers(&gateway, &known, &found, &all.places));
     findings.into_iter().for_each(|finding| all.problems.push(finding));
     if !all.problems.iter().any(|found| found.severity == Severity::Error) {
@@ -98,6 +99,7 @@ pub(crate) fn assemble(found: Found, sources: &Sources, problems: Problems) -> R
         journal: gateway.journal,
         outbox: gateway.outbox,
         breakers: gateway.breakers.declared,
+        announced_breakers: gateway.breakers.announced,
         source_rules: rules,
         integrations,
         secrets: longest_first(all.secrets),

@@ -22,6 +22,7 @@ mod policies;
 mod prefix;
 mod query;
 mod retry;
+mod shared;
 mod sources;
 mod vary_by;
 

@@ -14,7 +14,8 @@ mod vary_by;
 pub use fan_out::Branch;
 pub use gateway::{
     AdminSettings, AdminToken, ApiKey, CacheSettings, JournalSettings, OutboxSettings, RegistryLogin,
-    RegistrySettings, Role, ServerSettings, SkipSet, SourceRules, TelemetrySettings, TlsFiles,
+    RegistrySettings, Role, ServerSettings, SharedSettings, SkipSet, SourceRules, TelemetrySettings,
+    TlsFiles,
 };
 pub use integration::{
     ApiKeyPlace, Auth, BaseUrl, FallbackCauses, HeaderSetting, Integration, OAuth2, Origin, PluginSettings,
@@ -29,7 +30,11 @@ pub use vary_by::VaryBy;
 
 use crate::model::{BreakerName, IntegrationName, Secret};
 use bascule_resilience::BreakerConfig;
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+};
 
 /// A whole configuration, immutable once loaded.
 #[derive(Clone, Debug)]
@@ -50,6 +55,8 @@ pub struct Config {
     pub outbox: Option<OutboxSettings>,
     /// `[breakers.NAME]`: circuits that integrations and operations share.
     pub breakers: BTreeMap<BreakerName, BreakerConfig>,
+    /// Those of them whose openings are announced to other gateways.
+    pub announced_breakers: BTreeSet<BreakerName>,
     /// How plugins are taken from elsewhere.
     pub source_rules: SourceRules,
     /// Integrations by name.

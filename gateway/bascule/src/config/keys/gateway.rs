@@ -1,7 +1,7 @@
 //! Keys of `bascule.toml`.
 
 use super::{
-    COUNT, Key, Kind, SHARE, Table, key, later,
+    COUNT, Kind, SHARE, Table, key, later,
     limits::{PRIORITIES, WINDOW},
     policies::BREAKER,
 };
@@ -202,11 +202,27 @@ static STORE: Table = Table {
             Kind::Table(&DISK),
             "Keeps what is stored over a restart; absent: every start begins without answers.",
         ),
-        SHARED,
+        key(
+            "shared",
+            Kind::Secret,
+            "The Redis or Valkey that this gateway shares with others: `redis://[user][:password@]host[:port][/db]`, \
+             `rediss://…` (TLS) or `unix:///path`. It is never waited for: see docs/shared-state.md. Absent: none.",
+        ),
+        key("shared_timeout", Kind::Duration, "The longest that anything waits for that server.").or("\"50ms\""),
+        key(
+            "shared_key",
+            Kind::Secret,
+            "What entries kept on that server are signed with, the same for all gateways; at least 16 characters. \
+             Required when the server is on another machine.",
+        ),
+        key(
+            "shared_prefix",
+            Kind::Text,
+            "What the names of all its keys and channels begin with. Gateways that share state have the same one.",
+        )
+        .or("\"bascule\""),
     ],
 };
-
-const SHARED: Key = later("shared", "every gateway has a store of its own; leave it out");
 
 static DISK: Table = Table {
     name: "disk",

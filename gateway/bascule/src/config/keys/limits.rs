@@ -82,6 +82,12 @@ pub(super) static RATE_LIMIT: Table = Table {
             Kind::Duration,
             "Longest hold that a provider's quota header may cause; the longest window when absent. Not on operations.",
         ),
+        key(
+            "shared",
+            Kind::Boolean,
+            "Whether this is one budget for all gateways of the same `[cache] shared`, instead of one for each.",
+        )
+        .or("false"),
     ],
 };
 

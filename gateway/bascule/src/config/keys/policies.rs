@@ -271,6 +271,13 @@ pub(super) static BREAKER: Table = Table {
             "A schedule for circuits that keep reopening. Absent: always `reset_after`.",
         ),
         key(
+            "shared",
+            Kind::Boolean,
+            "Whether openings are announced to the other gateways of the same `[cache] shared`, and theirs heeded. An \
+             operation's breaker has its integration's.",
+        )
+        .or("false"),
+        key(
             "mode",
             Kind::Choice { now: &["auto", "forced-open", "forced-closed", "observe", "off"], later: &[] },
             "`observe` counts and reports but never refuses; `off` does nothing.",

@@ -10,7 +10,11 @@ use crate::{
     model::BreakerName,
 };
 use bascule_resilience::{AfterReopen, BreakerConfig, Mode, Preset, Reopen, SlowCall, Trip};
-use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
+    time::Duration,
+};
 
 /// Calls before a rate is looked at, when nothing is said.
 const MIN_CALLS: u32 = 20;
@@ -23,6 +27,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 pub(crate) struct SharedBreakers {
     /// By name.
     pub(crate) declared: BTreeMap<BreakerName, BreakerConfig>,
+    /// Those whose openings are announced to other gateways.
+    pub(crate) announced: BTreeSet<BreakerName>,
     /// Whether some may be missing, because the file could not be read whole.
     pub(crate) unread: bool,
 }
@@ -33,31 +39,44 @@ pub(crate) struct Chosen {
     pub(crate) config: BreakerConfig,
     /// Its name when it is a shared one.
     pub(crate) shared: Option<BreakerName>,
+    /// Whether openings of its own one are announced to other gateways.
+    pub(crate) announced: bool,
 }
 
 /// Reads `[breakers]`.
-pub(crate) fn shared_breakers(field: &Field<'_, '_>) -> BTreeMap<BreakerName, BreakerConfig> {
-    let mut declared = BTreeMap::new();
+pub(crate) fn shared_breakers(field: &Field<'_, '_>) -> SharedBreakers {
+    let mut shared = SharedBreakers::default();
     for (name, value) in field.entries().unwrap_or_default() {
-        let config = own(&value, &BreakerConfig::default());
+        let (config, announced) = own(&value, &BreakerConfig::default(), false);
         match BreakerName::new(&name) {
-            Ok(name) => drop(declared.insert(name, config)),
+            Ok(name) => {
+                if announced {
+                    shared.announced.insert(name.clone());
+                }
+                shared.declared.insert(name, config);
+            }
             Err(error) => {
                 value.ctx.problem(&value.path, &value.key_span, error.to_string(), "rename the breaker");
             }
         }
     }
-    declared
+    shared
 }
 
 /// Reads `circuit_breaker`: the name of a shared one, or a breaker that takes over from `base` what it does not set.
-pub(crate) fn breaker(field: &Field<'_, '_>, base: &BreakerConfig, shared: &SharedBreakers) -> Chosen {
+pub(crate) fn breaker(
+    field: &Field<'_, '_>,
+    base: &BreakerConfig,
+    announced: bool,
+    shared: &SharedBreakers,
+) -> Chosen {
     if field.is_string() {
         let found = named(field, shared);
         let config = found.as_ref().and_then(|name| shared.declared.get(name)).unwrap_or(base);
-        return Chosen { config: config.clone(), shared: found };
+        return Chosen { config: config.clone(), shared: found, announced };
     }
-    Chosen { config: own(field, base), shared: None }
+    let (config, announced) = own(field, base, announced);
+    Chosen { config, shared: None, announced }
 }
 
 fn named(field: &Field<'_, '_>, shared: &SharedBreakers) -> Option<BreakerName> {
@@ -81,10 +100,11 @@ fn named(field: &Field<'_, '_>, shared: &SharedBreakers) -> Option<BreakerName> 
     found
 }
 
-/// Reads a breaker's table; what it does not set is `base`'s, or the preset's if it names one.
-fn own(field: &Field<'_, '_>, base: &BreakerConfig) -> BreakerConfig {
+/// Reads a breaker's table, and whether its openings are announced; what it does not set is `base`'s, or the preset's if
+/// it names one.
+fn own(field: &Field<'_, '_>, base: &BreakerConfig, announced: bool) -> (BreakerConfig, bool) {
     let field = field.as_kind(|kind| matches!(kind, Kind::Table(_)));
-    let Some(table) = field.table() else { return base.clone() };
+    let Some(table) = field.table() else { return (base.clone(), announced) };
     let preset = table.field("preset").and_then(|field| field.choice()).and_then(Preset::named);
     let mut config = preset.map_or_else(|| base.clone(), Preset::config);
     let min_calls = table.field("min_calls").and_then(|field| field.count());
@@ -108,8 +128,9 @@ fn own(field: &Field<'_, '_>, base: &BreakerConfig) -> BreakerConfig {
         config.reopen = reopen(&field, config.reset_after);
     }
     config.mode = table.field("mode").and_then(|field| field.choice()).map_or(config.mode, mode);
+    let announced = table.field("shared").and_then(|field| field.boolean()).unwrap_or(announced);
     table.finish();
-    config
+    (config, announced)
 }
 
 fn mode(word: &str) -> Mode {

@@ -65,6 +65,7 @@ pub(super) fn fan_out(
         safe_by_key: false,
         breaker: None,
         shared_breaker: None,
+        breaker_announced: false,
         rate_limit: None,
         cost: NonZeroU32::MIN,
         priority: Priority::Normal,

@@ -33,6 +33,8 @@ pub(crate) struct Gateway {
     pub(crate) telemetry: TelemetrySettings,
     /// `[cache]`.
     pub(crate) cache: CacheSettings,
+    /// Whether there is a `[cache] shared`, also one with problems.
+    pub(crate) has_shared: bool,
     /// `[journal]`.
     pub(crate) journal: Option<JournalSettings>,
     /// `[outbox]`.
@@ -67,7 +69,8 @@ impl Default for Gateway {
                 sample: 1.0,
                 completion_log: true,
             },
-            cache: CacheSettings { max_size: 64 * MIB, max_entry: MIB, disk: None },
+            cache: CacheSettings { max_size: 64 * MIB, max_entry: MIB, disk: None, shared: None },
+            has_shared: false,
             journal: None,
             outbox: None,
             has_outbox: false,
@@ -94,6 +97,7 @@ pub(crate) fn gateway(top: Reader<'_, '_>) -> Gateway {
         telemetry(&mut gateway.telemetry, table);
     }
     if let Some(table) = top.field("cache").and_then(|field| field.table()) {
+        gateway.has_shared = table.has("shared");
         store(&mut gateway.cache, table);
     }
     gateway.journal = top.field("journal").and_then(|field| field.table()).and_then(super::journal::journal);
@@ -111,7 +115,7 @@ pub(crate) fn gateway(top: Reader<'_, '_>) -> Gateway {
         );
     }
     if let Some(field) = top.field("breakers") {
-        gateway.breakers.declared = shared_breakers(&field);
+        gateway.breakers = shared_breakers(&field);
     }
     gateway.breakers.unread = top.ctx.broken;
     gateway.source_rules = source_rules(&top);
@@ -306,6 +310,7 @@ fn store(cache: &mut CacheSettings, table: Reader<'_, '_>) {
         );
     }
     cache.disk = table.field("disk").and_then(|field| field.table()).and_then(super::outbox::cache_disk);
+    cache.shared = super::shared::shared(&table);
     table.finish();
 }
 

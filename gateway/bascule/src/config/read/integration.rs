@@ -62,9 +62,9 @@ pub(crate) fn integration(
     let cache_base = top.field("cache").map_or_else(CacheBase::default, |field| cache(&field));
     let rate_limit = top.field("rate_limit").and_then(|field| rate_limit(&field));
     let default = BreakerConfig::default();
-    let Chosen { config: breaker, shared: shared_breaker } = match top.field("circuit_breaker") {
-        Some(field) => breaker(&field, &default, shared_breakers),
-        None => Chosen { config: default, shared: None },
+    let Chosen { config: breaker, shared: shared_breaker, announced } = match top.field("circuit_breaker") {
+        Some(field) => breaker(&field, &default, false, shared_breakers),
+        None => Chosen { config: default, shared: None, announced: false },
     };
     let base = Base {
         integration: name,
@@ -74,6 +74,7 @@ pub(crate) fn integration(
         timeouts: timeouts(&top, default_timeouts()),
         retry: top.field("retry").map_or_else(default_retry, |field| retry(&field)),
         breaker,
+        breaker_announced: announced,
         shared_breakers,
         cache: cache_base,
         fallback: Arc::clone(&rungs),
@@ -121,6 +122,7 @@ pub(crate) fn integration(
         retry: base.retry,
         breaker: base.breaker,
         shared_breaker,
+        breaker_announced: announced,
         rate_limit: base.rate_limit,
         concurrency,
         priority: base.priority,

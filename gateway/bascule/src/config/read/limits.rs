@@ -40,6 +40,7 @@ pub(crate) fn rate_limit(field: &Field<'_, '_>) -> Option<RateLimit> {
     let max_wait = table.field("max_wait").and_then(|field| field.duration()).unwrap_or_default();
     let header = table.field("header").and_then(|field| any_header_name(&field));
     let quota_reset_max = table.field("quota_reset_max").and_then(|field| field.duration());
+    let shared = table.field("shared").and_then(|field| field.boolean()).unwrap_or(false);
     table.finish();
     let longest = windows.iter().map(|window| window.window).max();
     first.map(|first| RateLimit {
@@ -47,6 +48,7 @@ pub(crate) fn rate_limit(field: &Field<'_, '_>) -> Option<RateLimit> {
         max_wait,
         header,
         quota_reset_max: quota_reset_max.or(longest).unwrap_or(first.window),
+        shared,
     })
 }
 

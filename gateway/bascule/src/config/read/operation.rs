@@ -37,6 +37,7 @@ pub(crate) struct Base<'a> {
     pub(crate) timeouts: Timeouts,
     pub(crate) retry: RetrySettings,
     pub(crate) breaker: BreakerConfig,
+    pub(crate) breaker_announced: bool,
     pub(crate) shared_breakers: &'a SharedBreakers,
     pub(crate) cache: CacheBase,
     pub(crate) fallback: Arc<[Rung]>,
@@ -105,10 +106,11 @@ pub(crate) fn operation(
             "declare idempotency = { header = \"Idempotency-Key\" }, or remove the rung { queue = true }",
         );
     }
-    let breaker =
-        table.field("circuit_breaker").map(|field| breaker(&field, &base.breaker, base.shared_breakers));
-    let (breaker, shared_breaker) =
-        breaker.map_or((None, None), |chosen| (Some(chosen.config), chosen.shared));
+    let breaker = table
+        .field("circuit_breaker")
+        .map(|field| breaker(&field, &base.breaker, base.breaker_announced, base.shared_breakers));
+    let (breaker, shared_breaker, breaker_announced) =
+        breaker.map_or((None, None, false), |chosen| (Some(chosen.config), chosen.shared, chosen.announced));
     let rate_limit = table.field("rate_limit").and_then(|field| operation_rate_limit(&field));
     let priority = priority(&table).unwrap_or(base.priority);
     let cost = cost(&table, priority, [base.rate_limit.as_ref(), rate_limit.as_ref()]);
@@ -143,6 +145,7 @@ pub(crate) fn operation(
         safe_by_key,
         breaker,
         shared_breaker,
+        breaker_announced,
         rate_limit,
         cost,
         priority,

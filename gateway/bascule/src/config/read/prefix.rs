@@ -125,6 +125,7 @@ fn build(variables: &mut Variables<'_>, name: IntegrationName, digest: [u8; 32])
         retry,
         breaker,
         shared_breaker: None,
+        breaker_announced: false,
         rate_limit: None,
         concurrency: concurrency(None),
         priority: Priority::default(),

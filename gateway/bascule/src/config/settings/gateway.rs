@@ -4,6 +4,7 @@ use crate::model::Secret;
 use bascule_cache_disk::Options as CacheDisk;
 use bascule_outbox::Bounds;
 use bascule_resilience::{Priority, RateWindow};
+use bascule_shared::Server;
 use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 /// `[server]`: the data plane.
@@ -119,6 +120,21 @@ pub struct CacheSettings {
     pub max_entry: u64,
     /// The file that keeps it over a restart; absent: it begins empty.
     pub disk: Option<CacheDisk>,
+    /// The server that is shared with other gateways; none: nothing is shared.
+    pub shared: Option<SharedSettings>,
+}
+
+/// `[cache] shared`: the Redis or Valkey that several gateways share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedSettings {
+    /// Where it is, and how to log in.
+    pub server: Server,
+    /// The longest that anything waits for it; default 50 ms.
+    pub timeout: Duration,
+    /// What entries that are kept there are signed with; there unless the server is on this machine.
+    pub key: Option<Secret>,
+    /// What the names of its keys and channels begin with; default `bascule`.
+    pub prefix: String,
 }
 
 /// `[journal]`: its presence switches the journal on.

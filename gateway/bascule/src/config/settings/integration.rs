@@ -46,6 +46,8 @@ pub struct Integration {
     pub breaker: BreakerConfig,
     /// The breaker of `bascule.toml` that it uses; none: one of its own.
     pub shared_breaker: Option<BreakerName>,
+    /// Whether its own breaker's openings are announced to other gateways, and theirs heeded; default no.
+    pub breaker_announced: bool,
     /// The integration's own budget; none: unlimited until the provider says otherwise.
     pub rate_limit: Option<RateLimit>,
     /// Calls at a time.
@@ -202,6 +204,8 @@ pub struct RateLimit {
     pub header: Option<HeaderName>,
     /// Longest hold that a quota header may cause; default the longest window.
     pub quota_reset_max: Duration,
+    /// Whether it is one budget for all gateways that share a server; default no.
+    pub shared: bool,
 }
 
 /// One rung of a fallback ladder.

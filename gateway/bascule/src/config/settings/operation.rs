@@ -41,6 +41,8 @@ pub struct Operation {
     pub breaker: Option<BreakerConfig>,
     /// The breaker of `bascule.toml` that it uses instead of the integration's.
     pub shared_breaker: Option<BreakerName>,
+    /// Whether its own breaker's openings are announced to other gateways, and theirs heeded.
+    pub breaker_announced: bool,
     /// A budget of its own, beside the integration's.
     pub rate_limit: Option<RateLimit>,
     /// Tokens that each attempt takes from the rate limits; default 1.

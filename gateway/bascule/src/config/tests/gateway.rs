@@ -208,3 +208,37 @@ fn tls_files_stand_beside_the_configuration_and_exist() {
     );
     assert!(write(", client_ca = \"none.pem\"").is_err());
 }
+
+#[test]
+fn a_shared_server_is_read_and_its_password_is_a_secret() {
+    let text = "[cache]\nshared = \"rediss://joe:${PASSWORD}@cache.example/2\"\nshared_timeout = \"20ms\"\n\
+                shared_key = \"0123456789abcdef\"\nshared_prefix = \"mine\"\n";
+    let config = load_texts(text, &[], &[("PASSWORD", "hunter2")]).unwrap().config;
+    let shared = config.cache.shared.clone().unwrap();
+    assert_eq!(shared.server.to_string(), "rediss://cache.example:6379/2");
+    assert_eq!((shared.timeout, shared.prefix.as_str()), (Duration::from_millis(20), "mine"));
+    assert!(config.secrets.iter().any(|secret| secret.expose() == "hunter2"));
+    assert!(!format!("{config:?}").contains("hunter2"));
+    let local = load_texts("[cache]\nshared = \"unix:///run/redis.sock\"\n", &[], &[]).unwrap().config;
+    let local = local.cache.shared.unwrap();
+    assert_eq!((local.key, local.timeout), (None, Duration::from_millis(50)));
+}
+
+#[test]
+fn a_shared_server_elsewhere_needs_a_key_and_the_keys_beside_it_need_the_server() {
+    assert_one(
+        &gateway_problems("[cache]\nshared = \"redis://cache.example\"\n"),
+        &["2: cache.shared: the server is on another machine", "add shared_key"],
+    );
+    assert_one(
+        &gateway_problems("[cache]\nshared = \"redis://localhost\"\nshared_key = \"short\"\n"),
+        &["3: cache.shared_key: must have at least 16 characters"],
+    );
+    assert_one(
+        &gateway_problems("[cache]\nshared_prefix = \"mine\"\n"),
+        &["2: cache.shared_prefix: there is no server that is shared"],
+    );
+    let found = gateway_problems("[cache]\nshared = \"cache.example:hunter2\"\n");
+    assert_one(&found, &["2: cache.shared: the URL", "redis://host:6379"]);
+    assert!(!found[0].contains("hunter2"), "{found:?}");
+}
