@@ -56,6 +56,7 @@ mod rehearsals;
 mod reload;
 mod resilience;
 mod retry;
+mod second_level;
 mod secrets;
 mod shared_breakers;
 mod sigv4_vectors;

@@ -17,6 +17,7 @@ mod levels;
 mod plugins;
 mod rollback;
 mod running;
+mod second_level;
 mod side;
 mod sources;
 mod versions;

@@ -42,9 +42,7 @@ use tokio::{sync::oneshot, time::timeout};
 
 pub use completion::CompletionRecord;
 pub use logs::{LogFormat, LogHandle, init_logs};
-pub use metrics::{
-    Concurrency, DiskLevels, Held, IntegrationMetrics, Levels, OperationMetrics, PluginLabels,
-};
+pub use metrics::{Concurrency, Held, IntegrationMetrics, Levels, OperationMetrics, PluginLabels};
 pub use opentelemetry::KeyValue;
 pub use otlp::OtlpTransport;
 pub use redact::Redactor;
@@ -55,7 +53,7 @@ use crate::config::{JournalSettings, TelemetrySettings};
 use arc_swap::ArcSwapOption;
 use completion::CompletionLog;
 use journal::{CallRecord, Journal, JournalError};
-use metrics::{Look, LookAtDisk, Metrics};
+use metrics::{Look, LookAtKept, Metrics};
 use otlp::{Closing, SpanQueue};
 use trace::{Origin, SpanSink};
 
@@ -222,9 +220,9 @@ impl Telemetry {
         self.inner.metrics.observe(look);
     }
 
-    /// The same for the cache's file.
-    pub(crate) fn observe_disk(&self, look: LookAtDisk) {
-        self.inner.metrics.observe_disk(look);
+    /// The same for where the cache is kept beside the memory.
+    pub(crate) fn observe_kept(&self, look: LookAtKept) {
+        self.inner.metrics.observe_kept(look);
     }
 
     /// All metrics as Prometheus text.

@@ -71,7 +71,7 @@ pub struct Disk {
 
 impl Disk {
     /// Opens the file behind the caller's back, restores what is in it, and writes down what changes in the store from now
-    /// on. To be called before anything is stored or purged; of a store's followers only the first hears anything.
+    /// on. To be called before anything is stored or purged.
     ///
     /// # Errors
     /// No thread can be started. Whatever is wrong with the file is a [`Notice`].

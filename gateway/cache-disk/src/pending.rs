@@ -8,7 +8,7 @@
 //! comes here, and what a key stands for is read from the store after that.
 
 use crate::Unsettled;
-use bascule_cache::{Follower, Key, Purge};
+use bascule_cache::{Follower, Heard, Key, Purge};
 use parking_lot::{Condvar, Mutex};
 use std::{
     collections::{HashSet, VecDeque},
@@ -109,7 +109,7 @@ impl Pending {
             if state.everything || state.purges.last() == Some(&purge) {
                 return;
             }
-            if state.purges.len() >= PURGES_MAX {
+            if purge == Purge::Everything || state.purges.len() >= PURGES_MAX {
                 state.everything = true;
                 state.purges = Vec::new();
             } else {
@@ -151,7 +151,7 @@ impl Follower for Pending {
         self.purge(Purge::Key(*key));
     }
 
-    fn purged(&self, purge: &Purge) {
+    fn purged(&self, purge: &Purge, _heard: Heard) {
         self.purge(purge.clone());
     }
 }

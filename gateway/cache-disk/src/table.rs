@@ -52,6 +52,7 @@ pub(crate) fn remove(db: &Connection, key: &Key) -> Result<usize> {
 
 pub(crate) fn purge(db: &Connection, purge: &Purge) -> Result<usize> {
     match purge {
+        Purge::Everything => remove_all(db),
         Purge::Key(key) => remove(db, key),
         Purge::Integration(integration) => {
             db.prepare_cached("DELETE FROM entries WHERE integration = ?1")?.execute([integration])

@@ -1,7 +1,7 @@
 //! What comes back after a restart, what never does, and what happens to a file that cannot be used.
 
 use crate::{Clock, Disk, Notice, OpenError, Options, pending::*, table};
-use bascule_cache::{Entry, Follower, Key, KeyBuilder, Purge, Store, StoreConfig, Stored, Tags};
+use bascule_cache::{Entry, Follower, Heard, Key, KeyBuilder, Purge, Store, StoreConfig, Stored, Tags};
 use parking_lot::Mutex;
 use std::{
     fs,
@@ -371,13 +371,13 @@ fn a_key_too_many_is_skipped_and_a_purge_too_many_becomes_one_of_everything() {
     }
     assert_eq!(pending.skipped(), 10);
     for index in 0..=PURGES_MAX {
-        pending.purged(&Purge::Key(numbered(index)));
+        pending.purged(&Purge::Key(numbered(index)), Heard::Here);
     }
-    pending.purged(&Purge::Tag(1));
+    pending.purged(&Purge::Tag(1), Heard::Here);
     let work = pending.take().unwrap();
     assert!(work.everything && work.purges.is_empty());
-    pending.purged(&Purge::Tag(1));
-    pending.purged(&Purge::Tag(1));
+    pending.purged(&Purge::Tag(1), Heard::Here);
+    pending.purged(&Purge::Tag(1), Heard::Here);
     assert_eq!(pending.take().unwrap().purges, [Purge::Tag(1)]);
     pending.close();
     let mut keys = work.keys.len() + 64;

@@ -19,12 +19,23 @@ pub trait Follower: Send + Sync {
     fn removed(&self, key: &Key);
 
     /// This was purged. Told whether or not the store held any of it.
-    fn purged(&self, purge: &Purge);
+    fn purged(&self, purge: &Purge, heard: Heard);
+}
+
+/// Where a purge comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// This process made it.
+    Here,
+    /// It was made elsewhere, and [told](crate::Store::purge_elsewhere) here.
+    Elsewhere,
 }
 
 /// What a purge names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Purge {
+    /// All that is stored.
+    Everything,
     /// All of an integration.
     Integration(Box<str>),
     /// One operation of it.

@@ -86,7 +86,7 @@ mod variant;
 pub use body::{Abandoned, BodyError, BodyReader, BodyWriter, SharedBody, shared_body};
 pub use coalesce::{Coalescer, Fetched, Flight, Herald, JoinError, Landed, REFRESHES_MAX};
 pub use entry::{Entry, Freshness};
-pub use follow::{Follower, Purge};
+pub use follow::{Follower, Heard, Purge};
 pub use key::{Key, KeyBuilder};
 pub use record::{Kept, RecordError};
 pub use scope::{Epoch, Scope};

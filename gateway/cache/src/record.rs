@@ -93,6 +93,17 @@ impl Kept {
         }
     }
 
+    /// How old the oldest answer of it is.
+    #[must_use]
+    pub fn age(&self, now: Instant) -> Duration {
+        match &self.contents {
+            Contents::Entry(entry, _) => entry.age(now),
+            Contents::Variants(variants) => {
+                variants.iter().map(|variant| variant.age(now)).max().unwrap_or_default()
+            }
+        }
+    }
+
     /// What it is charged for in a store, in bytes.
     #[must_use]
     pub fn weight(&self) -> u64 {

@@ -135,6 +135,12 @@ impl Scopes {
         true
     }
 
+    pub(crate) fn purge_everything(&self) {
+        for branch in self.table.lock().values() {
+            branch.integration.purges.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
     /// Lets go of scopes that neither an entry nor a configuration holds any more. Clones are made only from other
     /// clones or under the lock that is held here, so a count of one cannot grow meanwhile.
     pub(crate) fn sweep(&self) {

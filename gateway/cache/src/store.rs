@@ -13,18 +13,16 @@
 mod elsewhere;
 mod slot;
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
 use http::HeaderMap;
+use parking_lot::RwLock;
 
 pub use self::elsewhere::Restored;
 use self::slot::{Slot, SlotLimits};
 use crate::{
     entry::Entry,
-    follow::{Follower, Purge},
+    follow::{Follower, Heard, Purge},
     key::Key,
     purges::Purges,
     rfc9111::Forward,
@@ -75,7 +73,7 @@ pub struct Store {
     space: Space<Slot>,
     scopes: Scopes,
     purges: Purges,
-    follower: OnceLock<Arc<dyn Follower>>,
+    followers: RwLock<Arc<[Arc<dyn Follower>]>>,
     max_size: u64,
     max_entry: u64,
 }
@@ -94,7 +92,7 @@ impl Store {
             space: Space::new(cfg.max_size),
             scopes: Scopes::default(),
             purges: Purges::new(),
-            follower: OnceLock::new(),
+            followers: RwLock::default(),
             max_size: cfg.max_size,
             max_entry: cfg.max_entry.min(cfg.max_size),
         })
@@ -187,14 +185,15 @@ impl Store {
     /// their memory is freed by [`run_maintenance`](Self::run_maintenance), or when they are asked for.
     pub fn purge_integration(&self, integration: &str) -> bool {
         let known = self.scopes.purge_integration(integration);
-        self.tell_purge(|| Purge::Integration(integration.into()));
+        self.tell_purge(&Purge::Integration(integration.into()), Heard::Here);
         known
     }
 
     /// [`purge_integration`](Self::purge_integration) for one operation.
     pub fn purge_operation(&self, integration: &str, operation: &str) -> bool {
         let known = self.scopes.purge_operation(integration, operation);
-        self.tell_purge(|| Purge::Operation { integration: integration.into(), operation: operation.into() });
+        let purge = Purge::Operation { integration: integration.into(), operation: operation.into() };
+        self.tell_purge(&purge, Heard::Here);
         known
     }
 
@@ -203,26 +202,21 @@ impl Store {
     pub fn purge_tag(&self, integration: &str, tag: &str) {
         let number = tags::counter(integration, tag);
         self.purges.tag(number);
-        self.tell_purge(|| Purge::Tag(number));
+        self.tell_purge(&Purge::Tag(number), Heard::Here);
     }
 
     /// [`purge_integration`](Self::purge_integration) for one key, all its variants included; their memory is freed at
     /// once. Now and then the answer of another key that is being fetched is not stored either: keys share counters.
     pub fn purge_key(&self, key: &Key) {
-        self.space.edit(key, |_| {
-            self.purges.key(key);
-            Edit::Remove
-        });
-        self.tell_purge(|| Purge::Key(*key));
+        self.drop_key(key);
+        self.tell_purge(&Purge::Key(*key), Heard::Here);
     }
 
     /// Drops what is stored for one key. Unlike a purge this does not concern fetches in flight: one that ends later
     /// stores its answer.
     pub fn remove(&self, key: &Key) {
         self.space.edit(key, |_| Edit::Remove);
-        if let Some(follower) = self.follower.get() {
-            follower.removed(key);
-        }
+        self.tell(|follower| follower.removed(key));
     }
 
     /// The weight in bytes up to which an entry is stored. A body of exactly this size is too large, since headers
@@ -281,16 +275,27 @@ impl Store {
             stored = Stored::Yes;
             Edit::Put(slot(held))
         });
-        if let (Stored::Yes, Some(follower)) = (stored, self.follower.get()) {
-            follower.stored(key);
+        if stored == Stored::Yes {
+            self.tell(|follower| follower.stored(key));
         }
         stored
     }
 
-    fn tell_purge(&self, purge: impl FnOnce() -> Purge) {
-        if let Some(follower) = self.follower.get() {
-            follower.purged(&purge());
-        }
+    fn drop_key(&self, key: &Key) {
+        self.space.edit(key, |_| {
+            self.purges.key(key);
+            Edit::Remove
+        });
+    }
+
+    fn tell_purge(&self, purge: &Purge, heard: Heard) {
+        self.tell(|follower| follower.purged(purge, heard));
+    }
+
+    /// Under no lock: who is told may ask the store.
+    fn tell(&self, what: impl Fn(&dyn Follower)) {
+        let followers = Arc::clone(&self.followers.read());
+        followers.iter().for_each(|follower| what(&**follower));
     }
 
     fn limits(&self) -> SlotLimits {

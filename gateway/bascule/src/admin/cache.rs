@@ -6,6 +6,7 @@ use crate::{
     pipeline::{Generation, LiveIntegration, Place, Services},
 };
 use bascule_cache::StoreStats;
+use bascule_cache_shared::Level;
 use http::HeaderMap;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -24,6 +25,16 @@ pub(super) fn stats(services: &Services, generation: &Generation) -> Value {
         Some(disk) => {
             let figures = json!({ "entries": disk.entries, "bytes": disk.bytes, "skipped": disk.skipped });
             with(told, "disk", figures)
+        }
+        None => told,
+    };
+    let told = match services.cache_shared.get().map(Level::stats) {
+        Some(level) => {
+            let figures = json!({
+                "hits": level.hits, "misses": level.misses, "refused": level.refused, "unanswered": level.unanswered,
+                "sent": level.sent, "skipped": level.skipped, "purges_waiting": level.purges_waiting,
+            });
+            with(told, "shared", figures)
         }
         None => told,
     };

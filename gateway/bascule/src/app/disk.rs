@@ -4,10 +4,10 @@
 //! calls go on without it.
 
 use super::plugins::describe;
-use crate::{config::Config, pipeline::Services, telemetry::DiskLevels};
+use crate::{config::Config, pipeline::Services};
 use bascule_cache_disk::{Disk, Notice};
 use std::{
-    sync::{Arc, Weak},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -30,8 +30,6 @@ pub(super) fn open_disk(services: &Arc<Services>, config: &Config) {
             disk.wait_restored(RESTORE_MAX);
             // A start is made once.
             let _ = services.cache_disk.set(Arc::new(disk));
-            let seen: Weak<Services> = Arc::downgrade(services);
-            services.telemetry.observe_disk(Box::new(move || levels(&*seen.upgrade()?)));
         }
         Err(error) => tracing::warn!(%error, "no thread for the cache's file; the cache begins empty"),
     }
@@ -44,11 +42,6 @@ pub(super) async fn close_disk(services: &Services, most: Duration) {
     if tokio::time::timeout(most, closing).await.is_err() {
         tracing::warn!("the cache's file is slow to take what is pending; the rest of it is left out");
     }
-}
-
-fn levels(services: &Services) -> Option<DiskLevels> {
-    let stats = services.cache_disk.get()?.stats();
-    Some(DiskLevels { bytes: stats.bytes, entries: stats.entries, skipped: stats.skipped })
 }
 
 fn tell(path: &str, notice: &Notice) {

@@ -9,6 +9,7 @@ use super::{
     levels,
     plugins::{describe, plugin_host},
     rollback::OPENINGS_MAX,
+    second_level::start_second_level,
     sources::PluginSources,
     watch::watch,
 };
@@ -141,6 +142,7 @@ pub fn assemble(options: &Options) -> Result<Assembled, StartError> {
     let services = Services {
         cache: Store::new(StoreConfig { max_size: config.cache.max_size, max_entry: config.cache.max_entry }),
         cache_disk: SetOnce::new(),
+        cache_shared: SetOnce::new(),
         flights: Coalescer::new(COALESCED_MAX),
         outbox: SetOnce::new(),
         telemetry,
@@ -252,6 +254,7 @@ impl Running {
             services: Arc::clone(&services),
             turn: Arc::default(),
         });
+        start_second_level(&services, &control.parts.tls, &config);
         let drain = config.server.drain_timeout;
         let data_plane = DataPlane::new(Arc::clone(&services), Arc::clone(&ready));
         let admin_plane = AdminPlane::new(Arc::clone(&services), Arc::clone(&control) as Arc<dyn Control>);

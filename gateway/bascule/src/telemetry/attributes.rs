@@ -49,6 +49,20 @@ pub mod metric {
     pub const CACHE_DISK_ENTRIES: &str = "cache_disk_entries";
     /// Changes that were not written to it.
     pub const CACHE_DISK_SKIPPED: &str = "cache_disk_skipped";
+    /// Answers that were found on the shared server.
+    pub const CACHE_SHARED_HITS: &str = "cache_shared_hits";
+    /// Answers that were not there, or purged.
+    pub const CACHE_SHARED_MISSES: &str = "cache_shared_misses";
+    /// Answers that were there and did not verify.
+    pub const CACHE_SHARED_REFUSED: &str = "cache_shared_refused";
+    /// Looks at the shared server without an answer in time.
+    pub const CACHE_SHARED_UNANSWERED: &str = "cache_shared_unanswered";
+    /// Changes that were sent to it.
+    pub const CACHE_SHARED_SENT: &str = "cache_shared_sent";
+    /// Changes that were not sent to it.
+    pub const CACHE_SHARED_SKIPPED: &str = "cache_shared_skipped";
+    /// Purges that wait for it.
+    pub const CACHE_SHARED_PURGES_WAITING: &str = "cache_shared_purges_waiting";
     /// Answers by the rung of the fallback ladder that gave them.
     pub const FALLBACK: &str = "fallback_total";
     /// Entries of the outbox.

@@ -6,8 +6,8 @@
 //! reload, goes on with the same series. Nothing here decides what counts as what.
 
 mod bound;
-mod disk;
 mod instruments;
+mod kept;
 mod lazy;
 mod ledger;
 mod levels;
@@ -25,9 +25,8 @@ use opentelemetry_sdk::{
 use prometheus::{Registry, TextEncoder};
 
 pub use bound::{IntegrationMetrics, OperationMetrics};
-pub use disk::DiskLevels;
-pub(crate) use disk::LookAtDisk;
 use instruments::Instruments;
+pub(crate) use kept::LookAtKept;
 pub(crate) use levels::Look;
 pub use levels::{Concurrency, Held, Levels};
 use plugin::PluginMetrics;
@@ -50,7 +49,7 @@ pub(super) struct Metrics {
     plugins: PluginMetrics,
     plugins_own: PluginOwn,
     levels: levels::Source,
-    disk: disk::DiskSource,
+    kept: kept::KeptSource,
 }
 
 impl Metrics {
@@ -82,9 +81,9 @@ impl Metrics {
         let plugins_own = PluginOwn::new(meter.clone());
         let levels = levels::Source::default();
         levels::register(&meter, &levels);
-        let disk = disk::DiskSource::default();
-        disk::register(&meter, &disk);
-        Ok(Self { provider: Some(provider), registry, instruments, plugins, plugins_own, levels, disk })
+        let kept = kept::KeptSource::default();
+        kept::register(&meter, &kept);
+        Ok(Self { provider: Some(provider), registry, instruments, plugins, plugins_own, levels, kept })
     }
 
     pub(super) fn operation(&self, integration: &str, operation: &str) -> OperationMetrics {
@@ -117,9 +116,9 @@ impl Metrics {
         let _ = self.levels.set(look);
     }
 
-    /// The same for the cache's file.
-    pub(super) fn observe_disk(&self, look: LookAtDisk) {
-        let _ = self.disk.set(look);
+    /// The same for where the cache is kept beside the memory.
+    pub(super) fn observe_kept(&self, look: LookAtKept) {
+        let _ = self.kept.set(look);
     }
 
     /// All series as Prometheus text.

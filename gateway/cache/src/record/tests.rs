@@ -160,13 +160,6 @@ fn assert_same(one: &Kept, other: &Kept) {
     }
 }
 
-fn age(kept: &Kept, now: Instant) -> Duration {
-    match &kept.contents {
-        Contents::Entry(entry, _) => entry.age(now),
-        Contents::Variants(variants) => variants[0].age(now),
-    }
-}
-
 proptest! {
     #[test]
     fn what_is_written_is_read_back_older_by_the_time_between(
@@ -180,7 +173,7 @@ proptest! {
         let later = now + DAY * 3;
         let read = Kept::decode(&octets, &scope(), later, wall() + between).unwrap();
         assert_same(&kept, &read);
-        prop_assert_eq!(age(&read, later), age(&kept, now) + until + between);
+        prop_assert_eq!(read.age(later), kept.age(now) + until + between);
         prop_assert_eq!(read.tags(), kept.tags());
         prop_assert_eq!(read.life(later), kept.life(now + until + between));
     }
@@ -194,7 +187,7 @@ proptest! {
         match Kept::decode(&octets, &scope(), now, wall() - Duration::from_secs(back)) {
             Ok(read) => {
                 prop_assert!(back <= 60);
-                prop_assert_eq!(age(&read, now), age(&kept, now));
+                prop_assert_eq!(read.age(now), kept.age(now));
             }
             Err(error) => {
                 prop_assert!(back > 60);

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Instant};
 
 use super::{Store, slot::Slot};
 use crate::{
-    follow::Follower,
+    follow::{Follower, Heard, Purge},
     key::Key,
     record::{Contents, Kept},
     scope::Epoch,
@@ -32,9 +32,31 @@ pub enum Restored {
 }
 
 impl Store {
-    /// Tells a follower of every change from now on. The first one stays: false if there was one.
-    pub fn follow(&self, follower: Arc<dyn Follower>) -> bool {
-        self.follower.set(follower).is_ok()
+    /// Tells a follower of every change from now on.
+    pub fn follow(&self, follower: Arc<dyn Follower>) {
+        let mut followers = self.followers.write();
+        *followers = followers.iter().cloned().chain([follower]).collect();
+    }
+
+    /// Purges what was purged elsewhere: followers hear that it was.
+    pub fn purge_elsewhere(&self, purge: &Purge) {
+        match purge {
+            Purge::Everything => self.scopes.purge_everything(),
+            Purge::Integration(integration) => {
+                self.scopes.purge_integration(integration);
+            }
+            Purge::Operation { integration, operation } => {
+                self.scopes.purge_operation(integration, operation);
+            }
+            Purge::Tag(number) => self.purges.tag(*number),
+            Purge::Key(key) => self.drop_key(key),
+        }
+        self.tell_purge(purge, Heard::Elsewhere);
+    }
+
+    /// The keys that `matches`, of all that is held. Visits every key.
+    pub fn keys(&self, matches: impl Fn(&Key) -> bool) -> Vec<Key> {
+        self.space.keys(matches)
     }
 
     /// What is stored under a key and not gone, to be kept elsewhere. It is no use of it.
@@ -43,8 +65,8 @@ impl Store {
     }
 
     /// Stores what was kept elsewhere, beside or below what is held: an answer of the store's own is never replaced by an
-    /// older one. `epoch` is that of [its scope](Kept::scope), taken *before* it was read from there. The follower does not
-    /// hear of it.
+    /// older one. `epoch` is that of [its scope](Kept::scope), taken *before* it was read from there. No follower
+    /// hears of it.
     pub fn restore(&self, key: &Key, kept: Kept, epoch: Epoch, now: Instant) -> Restored {
         let (scope, life, weight) = (kept.scope().clone(), kept.life(now), kept.weight());
         if life.is_zero() {

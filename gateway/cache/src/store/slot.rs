@@ -114,8 +114,8 @@ impl Slot {
         }
     }
 
-    /// What was kept elsewhere beside what is held; None if nothing of it is news. What is held was stored later, but for
-    /// a variant of the same requests that was made later.
+    /// What was kept elsewhere beside what is held; None if nothing of it is news. Of two entries the younger one stays, of
+    /// two variants for the same requests the one that was made later.
     pub(super) fn restored(
         held: Option<&Self>,
         contents: Contents,
@@ -127,6 +127,9 @@ impl Slot {
         let held = held.and_then(|slot| slot.without_gone_parts(purges, now));
         match (held, contents) {
             (None, Contents::Entry(entry, tags)) => Some(Self::Entry(entry, tags, epoch)),
+            (Some(Self::Entry(held, ..)), Contents::Entry(entry, tags)) if entry.age(now) < held.age(now) => {
+                Some(Self::Entry(entry, tags, epoch))
+            }
             (Some(_), Contents::Entry(..)) | (Some(Self::Entry(..)), Contents::Variants(_)) => None,
             (held, Contents::Variants(variants)) => {
                 let mut slot = held;

@@ -438,9 +438,9 @@ fn a_variant_over_the_limit_is_refused_and_compaction_leaves_buffers_behind() {
 
 /// What a follower heard, in order.
 #[derive(Default)]
-struct Heard(parking_lot::Mutex<Vec<String>>);
+struct Told(parking_lot::Mutex<Vec<String>>);
 
-impl Follower for Heard {
+impl Follower for Told {
     fn stored(&self, key: &Key) {
         self.0.lock().push(format!("stored {key}"));
     }
@@ -449,22 +449,25 @@ impl Follower for Heard {
         self.0.lock().push(format!("removed {key}"));
     }
 
-    fn purged(&self, purge: &Purge) {
-        self.0.lock().push(match purge {
+    fn purged(&self, purge: &Purge, heard: Heard) {
+        let text = match purge {
+            Purge::Everything => "purged everything".to_owned(),
             Purge::Integration(name) => format!("purged {name}"),
             Purge::Operation { integration, operation } => format!("purged {integration}.{operation}"),
             Purge::Tag(number) => format!("purged tag {number}"),
             Purge::Key(key) => format!("purged key {key}"),
-        });
+        };
+        self.0.lock().push(if heard == Heard::Elsewhere { format!("{text}, elsewhere") } else { text });
     }
 }
 
 #[test]
 fn a_follower_hears_of_what_was_stored_and_purged_and_of_nothing_else() {
     let (store, now) = (Store::new(StoreConfig::default()), Instant::now());
-    let (heard, scope) = (Arc::new(Heard::default()), store.scope("github", "get_user"));
-    assert!(store.follow(Arc::clone(&heard) as Arc<dyn Follower>));
-    assert!(!store.follow(Arc::new(Heard::default())), "the first one stays");
+    let (heard, other) = (Arc::new(Told::default()), Arc::new(Told::default()));
+    let scope = store.scope("github", "get_user");
+    store.follow(Arc::clone(&heard) as Arc<dyn Follower>);
+    store.follow(Arc::clone(&other) as Arc<dyn Follower>);
     let epoch = store.epoch(&scope);
     put(&store, "a", &scope, now);
     let kept = store.kept(&key("a"), now).unwrap();
@@ -487,6 +490,47 @@ fn a_follower_hears_of_what_was_stored_and_purged_and_of_nothing_else() {
         "purged gitlab".to_owned(),
     ];
     assert_eq!(*heard.0.lock(), expected);
+    assert_eq!(*other.0.lock(), expected, "all of them hear it");
+}
+
+#[test]
+fn a_purge_from_elsewhere_does_what_one_of_here_does_and_is_told_as_such() {
+    let (store, now) = (Store::new(StoreConfig::default()), Instant::now());
+    let (told, scope) = (Arc::new(Told::default()), store.scope("github", "get_user"));
+    let purges = [
+        Purge::Everything,
+        Purge::Integration("github".into()),
+        Purge::Operation { integration: "github".into(), operation: "get_user".into() },
+        Purge::Tag(tags::counter("github", "t")),
+        Purge::Key(key("a")),
+    ];
+    store.follow(Arc::clone(&told) as Arc<dyn Follower>);
+    for purge in purges {
+        let (epoch, tags) = (store.epoch(&scope), Tags::new("github", ["t"]).unwrap());
+        assert_eq!(store.put_tagged(key("a"), entry(&scope, "x", now), tags.clone(), epoch), Stored::Yes);
+        assert_eq!(store.keys(|found| *found == key("a")), [key("a")]);
+        store.purge_elsewhere(&purge);
+        assert!(store.get(&key("a"), &scope, now).is_none(), "{purge:?}");
+        assert!(told.0.lock().last().unwrap().ends_with("elsewhere"));
+        assert_eq!(store.put_tagged(key("a"), entry(&scope, "x", now), tags, epoch), Stored::Purged);
+    }
+}
+
+#[test]
+fn the_younger_of_two_answers_by_rule_stays() {
+    let (store, now) = (Store::new(StoreConfig::default()), Instant::now());
+    let scope = store.scope("github", "get_user");
+    let (old, young) = (entry(&scope, "old", now), entry(&scope, "young", now + TTL));
+    let restored = |entry: Entry, store: &Store| {
+        let first = Store::new(StoreConfig::default());
+        let (key, at) = (key("a"), entry.stored_at);
+        first.put(key, entry, first.epoch(&scope));
+        store.restore(&key, first.kept(&key, at).unwrap(), store.epoch(&scope), now + TTL)
+    };
+    assert_eq!(restored(old.clone(), &store), Restored::Yes);
+    assert_eq!(restored(young, &store), Restored::Yes);
+    assert_eq!(restored(old, &store), Restored::Known);
+    assert_eq!(store.get(&key("a"), &scope, now + TTL).unwrap().body, "young");
 }
 
 #[test]
