@@ -59,6 +59,7 @@ mod retry;
 mod second_level;
 mod secrets;
 mod shared_breakers;
+mod shared_state;
 mod sigv4_vectors;
 mod simulate;
 mod streaming;

@@ -51,7 +51,9 @@ pub(crate) fn check(root: &Path) -> Result<()> {
     for library in LIBRARIES {
         let manifest = Path::new("gateway").join(library).join("Cargo.toml");
         let text = fs::read_to_string(root.join(&manifest))?;
-        broken.extend(ours(&text).map(|other| format!("{}: {library} uses {other}", manifest.display())));
+        // For its tests a library may name itself, with other features.
+        let others = ours(&text).filter(|other| other.strip_prefix("bascule-") != Some(library));
+        broken.extend(others.map(|other| format!("{}: {library} uses {other}", manifest.display())));
     }
     if broken.is_empty() {
         return Ok(());

@@ -32,6 +32,7 @@ mod live;
 mod lookup;
 mod mapping;
 pub mod mechanisms;
+mod peers;
 mod phases;
 mod progress;
 mod queue;
@@ -54,6 +55,7 @@ pub use http_cache::{Coming, Kept, Upstream};
 pub use live::{
     BoundPlugin, Flights, Generation, LiveIntegration, LiveOperation, LivePlugin, Policy, Services, Swapped,
 };
+pub use peers::{Peers, Share};
 pub use phases::Phases;
 pub use progress::{Looked, Overlap, Progress, Totals};
 pub use queue::{Queue, gone, placed, restore, show};

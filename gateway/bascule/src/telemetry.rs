@@ -42,7 +42,9 @@ use tokio::{sync::oneshot, time::timeout};
 
 pub use completion::CompletionRecord;
 pub use logs::{LogFormat, LogHandle, init_logs};
-pub use metrics::{Concurrency, Held, IntegrationMetrics, Levels, OperationMetrics, PluginLabels};
+pub use metrics::{
+    Concurrency, Held, IntegrationMetrics, Levels, OperationMetrics, PluginLabels, SharedLevels,
+};
 pub use opentelemetry::KeyValue;
 pub use otlp::OtlpTransport;
 pub use redact::Redactor;
@@ -53,7 +55,7 @@ use crate::config::{JournalSettings, TelemetrySettings};
 use arc_swap::ArcSwapOption;
 use completion::CompletionLog;
 use journal::{CallRecord, Journal, JournalError};
-use metrics::{Look, LookAtKept, Metrics};
+use metrics::{Look, LookAtKept, LookAtShared, Metrics};
 use otlp::{Closing, SpanQueue};
 use trace::{Origin, SpanSink};
 
@@ -223,6 +225,11 @@ impl Telemetry {
     /// The same for where the cache is kept beside the memory.
     pub(crate) fn observe_kept(&self, look: LookAtKept) {
         self.inner.metrics.observe_kept(look);
+    }
+
+    /// Says where is looked for what is read of the shared server.
+    pub(crate) fn observe_shared(&self, look: LookAtShared) {
+        self.inner.metrics.observe_shared(look);
     }
 
     /// All metrics as Prometheus text.

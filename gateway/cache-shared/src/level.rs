@@ -1,12 +1,18 @@
-//! The handle, and the task that keeps store and server together.
+//! The handle, and a look at the server.
+//!
+//! The decision: a look is one for all who miss the same key at the same time, and what it finds goes into the store by the
+//! same door as what was fetched. What goes on behind the calls is in `keep`.
 
+mod keep;
+
+use self::keep::{Hearing, SEALED_MAX, hear, work};
 use crate::{
     pending::Pending,
-    purges::{self, LIFE_MAX, MISSED_MAX, Missed, Scripts},
+    purges::{self, Scripts},
     seal::Seal,
 };
-use bascule_cache::{Follower, Kept, Key, Purge, Restored, Scope, Store};
-use bascule_shared::{CallError, Command, Notice, Reply, Shared, Subscription};
+use bascule_cache::{Follower, Kept, Key, Restored, Scope, Store};
+use bascule_shared::{CallError, Command, Reply, Shared};
 use parking_lot::Mutex;
 use std::{
     collections::HashMap,
@@ -19,17 +25,13 @@ use std::{
 use tokio::{
     sync::{Notify, OnceCell},
     task::JoinHandle,
-    time::{sleep, timeout},
+    time::timeout,
 };
 
 /// Keys that are asked for at a time; beyond, a miss is a miss.
 const ASKED_MAX: usize = 4096;
-/// Octets of an entry on the server. What is larger would hold up the others on the connection.
-const SEALED_MAX: usize = 1 << 20;
 /// Octets that an entry may have when it is decompressed.
 const RECORD_MAX: usize = 16 << 20;
-/// How long a purge waits that could not be sent.
-const AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// Tells the same moment by both clocks.
 pub type Clock = Box<dyn Fn() -> (Instant, SystemTime) + Send + Sync>;
@@ -89,20 +91,6 @@ struct Core {
 /// A look at the server that several wait for.
 type Looking = Arc<OnceCell<bool>>;
 
-/// Which purges have been heard of.
-#[derive(Default)]
-struct Hearing {
-    /// All purges up to this number are done here; 0 before the first time.
-    heard: u64,
-    /// The latest that was heard of. Where some may have been missed, it says nothing of those before.
-    latest: u64,
-    /// When there was word of the server while nothing was missed.
-    since: Option<Instant>,
-    /// How often purges may have been missed, and how often that was made up for.
-    gaps: u64,
-    filled: u64,
-}
-
 #[derive(Default)]
 struct Figures {
     hits: AtomicU64,
@@ -140,7 +128,7 @@ impl Level {
             scripts: Scripts::new(),
             pending,
             asked: Mutex::default(),
-            hearing: Mutex::new(Hearing { gaps: 1, ..Hearing::default() }),
+            hearing: Mutex::new(Hearing::new()),
             missed: Notify::new(),
             heard_more: Notify::new(),
             figures: Figures::default(),
@@ -213,12 +201,6 @@ impl Drop for Leaving<'_> {
     }
 }
 
-impl Hearing {
-    fn is_behind(&self) -> bool {
-        self.gaps != self.filled
-    }
-}
-
 impl Core {
     async fn look(&self, key: &Key, scope: &Scope) -> bool {
         let looked = timeout(self.options.timeout, self.fetch(key, scope)).await;
@@ -277,135 +259,6 @@ impl Core {
     fn purges(&self) -> String {
         self.shared.name(&["cache", "purges"])
     }
-
-    /// Sends what is there now under a key that changed.
-    async fn send(&self, key: &Key) -> Result<(), CallError> {
-        // Before the look into the store: what is there then was not purged by any purge up to this number.
-        let heard = self.hearing.lock().heard;
-        let (now, wall) = (self.clock)();
-        let kept = self.store.kept(key, now);
-        let life = kept.as_ref().map_or(Duration::ZERO, |kept| kept.life(now)).min(LIFE_MAX).as_millis();
-        let sealed = kept.map(|kept| self.seal.close(key, heard, &kept.encode(now, wall)));
-        let command = match sealed.filter(|sealed| sealed.len() <= SEALED_MAX && life > 0) {
-            Some(sealed) => {
-                let set = Command::new("SET").arg(self.entry(key)).arg(sealed).arg("PX");
-                set.number(u64::try_from(life).unwrap_or(u64::MAX))
-            }
-            // Evicted, removed, or too large: what was there before is not the newest.
-            None => Command::new("DEL").arg(self.entry(key)),
-        };
-        self.shared.call(command).await.map(drop)
-    }
-
-    /// Sends a purge. Returns its number.
-    async fn announce(&self, purge: &Purge) -> Result<u64, CallError> {
-        let what = format!("{} {}", self.options.name, purges::text(purge));
-        let retention = LIFE_MAX.as_micros().saturating_mul(2).to_string();
-        let arguments = [purges::counter(purge), self.purges(), what, retention];
-        let number = self.shared.run(&self.scripts.note, &[self.purges()], &arguments).await?;
-        score_of(&number).ok_or(CallError::Unexpected)
-    }
-
-    /// Waits until that purge has come back, and with it all before it: what is sent with an earlier number is of no use. A
-    /// message that is lost is a gap, which ends the wait as well.
-    async fn until_heard(&self, number: u64) {
-        let heard = async {
-            loop {
-                let more = self.heard_more.notified();
-                let done = {
-                    let hearing = self.hearing.lock();
-                    hearing.latest >= number || hearing.is_behind()
-                };
-                if done {
-                    return;
-                }
-                more.await;
-            }
-        };
-        // Later, it is heard of all the same.
-        let _ = timeout(self.options.timeout, heard).await;
-    }
-
-    /// Makes up for purges that were missed.
-    async fn catch_up(&self) -> Result<(), CallError> {
-        let (heard, since, gaps) = {
-            let hearing = self.hearing.lock();
-            (hearing.heard, hearing.since, hearing.gaps)
-        };
-        let arguments = [heard.to_string(), MISSED_MAX.to_string(), self.purges()];
-        let told = self.shared.run(&self.scripts.missed, &[self.purges()], &arguments).await?;
-        let told = told.into_list().unwrap_or_default();
-        let [number, missed] = <[Reply; 2]>::try_from(told).map_err(|_| CallError::Unexpected)?;
-        let number = score_of(&number).ok_or(CallError::Unexpected)?;
-        let missed = missed.into_list().unwrap_or_default();
-        let now = (self.clock)().0;
-        // The server forgets older ones.
-        let too_long = since.is_some_and(|since| now.saturating_duration_since(since) > LIFE_MAX);
-        if too_long || missed.len() > MISSED_MAX {
-            self.store.purge_elsewhere(&Purge::Everything);
-        } else {
-            if heard == 0 {
-                self.drop_old(now);
-            }
-            let texts = missed.into_iter().filter_map(Reply::into_bytes);
-            let moved = texts.filter_map(|text| purges::moved(std::str::from_utf8(&text).ok()?));
-            moved.for_each(|missed| self.apply(&missed));
-        }
-        let mut hearing = self.hearing.lock();
-        // What was published since the connection is there was heard, without a gap from this number on.
-        hearing.heard = hearing.heard.max(number).max(hearing.latest);
-        (hearing.filled, hearing.since) = (gaps, Some(now));
-        Ok(())
-    }
-
-    /// What another process left on the disk may be older than what the server remembers of purges.
-    fn drop_old(&self, now: Instant) {
-        for key in self.store.keys(|_| true) {
-            if self.store.kept(&key, now).is_some_and(|kept| kept.age(now) > LIFE_MAX) {
-                self.store.purge_elsewhere(&Purge::Key(key));
-            }
-        }
-    }
-
-    /// Purges may have been missed.
-    fn gap(&self) {
-        self.hearing.lock().gaps += 1;
-        self.missed.notify_one();
-        self.heard_more.notify_one();
-    }
-
-    fn is_behind(&self) -> bool {
-        self.hearing.lock().is_behind()
-    }
-
-    fn apply(&self, missed: &Missed) {
-        match missed {
-            Missed::One(purge) => self.store.purge_elsewhere(purge),
-            Missed::Keys(place) => {
-                for key in self.store.keys(|key| purges::place(key) == *place) {
-                    self.store.purge_elsewhere(&Purge::Key(key));
-                }
-            }
-        }
-    }
-
-    fn hear(&self, message: &[u8]) {
-        let parsed = std::str::from_utf8(message).ok().and_then(purges::parse);
-        // What is not understood was perhaps a purge.
-        let Some((number, who, missed)) = parsed else { return self.gap() };
-        if who != self.options.name {
-            self.apply(&missed);
-        }
-        let now = (self.clock)().0;
-        let mut hearing = self.hearing.lock();
-        hearing.latest = hearing.latest.max(number);
-        if !hearing.is_behind() {
-            hearing.heard = hearing.heard.max(number);
-            hearing.since = Some(now);
-        }
-        drop(hearing);
-        self.heard_more.notify_one();
-    }
 }
 
 fn score_of(reply: &Reply) -> Option<u64> {
@@ -416,49 +269,5 @@ fn score_of(reply: &Reply) -> Option<u64> {
             Some(number as u64)
         }
         other => other.integer().and_then(|number| u64::try_from(number).ok()),
-    }
-}
-
-/// Hears of the purges of others, until the server's handle is gone.
-async fn hear(core: &Core, mut notices: Subscription) {
-    while let Some(notice) = notices.next().await {
-        match notice {
-            Notice::Message(message) => core.hear(&message),
-            Notice::Gap => core.gap(),
-        }
-    }
-}
-
-/// Catches up and sends, one after the other. Purges are sent before keys: a key that is sent after one is what is there
-/// after it.
-async fn work(core: &Core) {
-    loop {
-        if core.is_behind() {
-            if core.catch_up().await.is_err() {
-                sleep(AGAIN_AFTER).await;
-            }
-            continue;
-        }
-        tokio::select! {
-            () = core.pending.changed() => {}
-            () = core.missed.notified() => continue,
-        }
-        if let Some(purge) = core.pending.purge() {
-            match core.announce(&purge).await {
-                Ok(number) => {
-                    core.pending.sent();
-                    core.until_heard(number).await;
-                }
-                Err(_) => {
-                    core.pending.not_sent();
-                    sleep(AGAIN_AFTER).await;
-                }
-            }
-        } else if let Some(key) = core.pending.key() {
-            match core.send(&key).await {
-                Ok(()) => drop(core.figures.sent.fetch_add(1, Ordering::Relaxed)),
-                Err(_) => core.pending.skip(),
-            }
-        }
     }
 }

@@ -175,6 +175,16 @@ impl Breaker {
         self.change(|circuit| circuit.force(Mode::ForcedClosed, now));
     }
 
+    /// Another breaker of the same dependency, in another process say, has opened until then: this one does as well, and
+    /// lets a probe pass when that time has come. Says whether it did so: not while it is open already, and not in a
+    /// mode other than `auto`. How long a stay is sensible is the caller's to judge.
+    ///
+    /// What becomes of the probe is this breaker's own affair: if it fails, the circuit opens again by itself, at the
+    /// place of its schedule where it had been.
+    pub fn open_elsewhere(&self, until: Instant, now: Instant) -> bool {
+        self.change(|circuit| circuit.open_elsewhere(until, now))
+    }
+
     /// Takes an operator's hand off: from forced-open, or held after the last reopening, to half-open; from
     /// forced-closed to closed. Does nothing to a circuit that runs by itself.
     pub fn auto(&self, now: Instant) {

@@ -10,6 +10,7 @@
 //! | try again, at growing distances, within a deadline       | [`RetryPolicy`], [`Attempts`], [`RetryBudget`] |
 //! | ask once more while an answer is slow to come            | [`hedged`]                             |
 //! | send no more than was agreed, and heed a 429             | [`RateLimiter`]                        |
+//! | have one budget for several processes                    | [`SharedBudget`]                       |
 //! | have no more than so many calls at a time, the important ones first | [`Bulkhead`]                |
 //! | find out how many that should be                         | [`AdaptiveLimit`]                      |
 //! | hand down the time that is left                          | [`Deadline`]                           |
@@ -80,6 +81,7 @@ pub mod priority;
 pub mod rate_limit;
 pub mod renewing;
 pub mod retry;
+pub mod shared_budget;
 pub mod simulation;
 mod span;
 pub mod spawn;
@@ -110,4 +112,5 @@ pub use renewing::{Fresh, RenewError, Renewing, RenewingBuilder};
 pub use retry::{
     Around, Attempted, Attempts, BudgetConfig, Jitter, Next, RetryBudget, RetryPolicy, StopReason,
 };
+pub use shared_budget::{Portion, SharedBudget, TokenRequest, TokenSource};
 pub use spawn::{Spawn, Task, TokioSpawn};

@@ -78,6 +78,14 @@ pub struct RateWindow {
     pub burst: NonZeroU32,
 }
 
+impl RateWindow {
+    /// How many tokens of its burst a reserve of that share keeps: rounded down.
+    #[must_use]
+    pub fn reserved(&self, reserve: f64) -> u32 {
+        u32::try_from(budget::share(reserve, self.burst.get().into())).unwrap_or(self.burst.get())
+    }
+}
+
 /// What a call asks for. One token, at normal priority, unless it says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Demand {

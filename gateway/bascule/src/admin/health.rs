@@ -2,6 +2,7 @@
 
 use crate::pipeline::{Generation, LiveIntegration, Services};
 use bascule_resilience::{Demand, Forecast, LedgerEntry, LimitedBy, State};
+use bascule_shared::Shared;
 use serde_json::{Value, json};
 use std::{
     sync::Arc,
@@ -28,7 +29,28 @@ pub(super) fn status(services: &Services, generation: &Generation) -> Value {
             })
         })
         .collect();
-    json!({ "integrations": listed })
+    let mut status = json!({ "integrations": listed });
+    if let (Some(server), Some(status)) = (services.peers.server(), status.as_object_mut()) {
+        status.insert("shared".to_owned(), shared(server));
+    }
+    status
+}
+
+/// The server that is shared with other gateways.
+fn shared(server: &Shared) -> Value {
+    let health = server.health();
+    json!({
+        "server": server.server().to_string(),
+        "connected": health.connected,
+        "for_ms": whole_millis(health.lasts),
+        "connections": health.connections,
+        "answered": health.answered,
+        "timed_out": health.timed_out,
+        "lost": health.lost,
+        "turned_away": health.turned_away,
+        "latency_ms": millis(Some(health.latency)),
+        "problem": health.problem,
+    })
 }
 
 pub(super) fn health(services: &Services, integration: &LiveIntegration) -> Value {
@@ -56,6 +78,7 @@ pub(super) fn health(services: &Services, integration: &LiveIntegration) -> Valu
         "name": integration.settings.name.as_str(),
         "status": status,
         "circuit_state": state.to_string(),
+        "opened_by": breaker.opened_elsewhere.then_some("another gateway"),
         "latency_p50": millis(health.p50),
         "latency_p99": millis(health.p99),
         "success_rate": rounded(health.success_rate),

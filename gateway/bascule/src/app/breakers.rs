@@ -4,7 +4,7 @@
 use crate::{
     config::{Config, Integration},
     model::BreakerName,
-    pipeline::{Generation, LiveIntegration, Services, SharedBreaker},
+    pipeline::{Generation, LiveIntegration, Peers, Services, SharedBreaker},
     telemetry::{IntegrationMetrics, Telemetry},
 };
 use std::{collections::BTreeMap, sync::Arc};
@@ -13,11 +13,19 @@ use std::{collections::BTreeMap, sync::Arc};
 pub(super) type Breakers = BTreeMap<BreakerName, Arc<SharedBreaker>>;
 
 /// The breakers that a configuration declares.
-pub(super) fn breakers(before: &Generation, config: &Config, telemetry: &Telemetry) -> Breakers {
+pub(super) fn breakers(
+    before: &Generation,
+    config: &Config,
+    telemetry: &Telemetry,
+    peers: &Arc<Peers>,
+) -> Breakers {
     let one = |(name, settings): (&BreakerName, _)| {
         let kept = before.breakers.get(name).filter(|kept| kept.breaker.config() == settings);
         let breaker = kept.map_or_else(
-            || SharedBreaker::new(name, settings, telemetry.integration(&SharedBreaker::service(name))),
+            || {
+                let metrics = telemetry.integration(&SharedBreaker::service(name));
+                SharedBreaker::new(name, settings, metrics, peers)
+            },
             Arc::clone,
         );
         (name.clone(), breaker)
@@ -34,8 +42,9 @@ pub(super) fn same_breakers(settings: &Integration, before: &Breakers, now: &Bre
     })
 }
 
-/// Tells every breaker who uses it, and those that are gone that nobody does.
+/// Tells every breaker who uses it, those that are gone that nobody does, and the peers what is shared with them.
 pub(super) fn show(services: &Services, next: &Generation) {
+    services.peers.know(next);
     let before = services.generation.load();
     for (name, old) in &before.breakers {
         if !next.breakers.get(name).is_some_and(|new| Arc::ptr_eq(old, new)) {

@@ -72,7 +72,7 @@ pub fn build(
     mut problems: Problems,
 ) -> Result<(Generation, Vec<IntegrationName>), Problems> {
     let before = services.generation.load_full();
-    let breakers = breakers(&before, &config, &services.telemetry);
+    let breakers = breakers(&before, &config, &services.telemetry, &services.peers);
     let materials = Materials::of(services, &parts.tls, &breakers);
     let contents = parts.sources.obtain(&config.source_rules, config.integrations.values(), &mut problems);
     let mut changed = Vec::new();

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     config::{self, Auth, BaseUrl, CachePolicy, Diagnostic, Problems},
     model::{BreakerName, OperationName},
-    pipeline::{LiveIntegration, LiveOperation, Phases, Policy, Services, mechanisms},
+    pipeline::{LiveIntegration, LiveOperation, Peers, Phases, Policy, Services, Share, mechanisms},
     telemetry::{IntegrationMetrics, Telemetry},
     upstream::{Client, ClientSettings, EgressPolicy, Tls, TokenCell},
 };
@@ -24,6 +24,7 @@ pub(super) struct Materials<'a> {
     pub(super) breakers: &'a Breakers,
     pub(super) clock: &'a Arc<dyn Clock>,
     pub(super) random: &'a Arc<dyn Random>,
+    pub(super) peers: &'a Arc<Peers>,
     pub(super) now: Instant,
 }
 
@@ -36,6 +37,7 @@ impl<'a> Materials<'a> {
             breakers,
             clock: &services.clock,
             random: &services.random,
+            peers: &services.peers,
             now: services.now(),
         }
     }
@@ -74,14 +76,19 @@ pub(super) fn integration(
     let own_breaker = || {
         let kept = before.filter(|before| before.settings.shared_breaker.is_none());
         let kept = kept.map(|before| &before.breaker).filter(|kept| *kept.config() == settings.breaker);
-        kept.map_or_else(|| new_breaker(name, &settings.breaker, &metrics), Arc::clone)
+        kept.map_or_else(|| new_breaker(name, &settings.breaker, &metrics, materials.peers), Arc::clone)
     };
     let (breaker, breaker_metrics) = materials
         .shared(settings.shared_breaker.as_ref())
         .unwrap_or_else(|| (own_breaker(), Arc::clone(&metrics)));
-    let limiter = match before {
-        Some(before) if before.settings.rate_limit == settings.rate_limit => Arc::clone(&before.limiter),
-        _ => mechanisms::limiter(settings.rate_limit.as_ref(), materials.now),
+    let (limiter, share) = match before {
+        Some(before) if before.settings.rate_limit == settings.rate_limit => {
+            (Arc::clone(&before.limiter), before.share.clone())
+        }
+        _ => {
+            let limit = settings.rate_limit.as_ref();
+            (mechanisms::limiter(limit, materials.now), Share::new(name, limit, materials.peers))
+        }
     };
     let bulkhead = match before {
         Some(before) if before.settings.concurrency == settings.concurrency => Arc::clone(&before.bulkhead),
@@ -103,6 +110,7 @@ pub(super) fn integration(
                 endpoints: &endpoints,
                 client: &client,
                 limiter: &limiter,
+                share: share.as_ref(),
                 metrics: &metrics,
             };
             side_endpoints(materials, settings, &plugins, &parts, before)
@@ -137,6 +145,7 @@ pub(super) fn integration(
         client,
         breaker,
         limiter,
+        share,
         quota_numbers: before.map_or_else(Arc::default, |before| Arc::clone(&before.quota_numbers)),
         bulkhead,
         budget: match before {
@@ -157,13 +166,14 @@ pub(super) fn integration(
     }
 }
 
-/// A breaker that tells metrics and the log about its transitions.
+/// A breaker that tells metrics, the log and other gateways about its transitions.
 pub(super) fn new_breaker(
     name: &str,
     config: &BreakerConfig,
     metrics: &Arc<IntegrationMetrics>,
+    peers: &Arc<Peers>,
 ) -> Arc<Breaker> {
-    let metrics = Arc::clone(metrics);
+    let (metrics, peers) = (Arc::clone(metrics), Arc::downgrade(peers));
     metrics.breaker_state(i64::from(config.mode == Mode::ForcedOpen));
     let name = name.to_owned();
     Breaker::new(config.clone(), move |transition| {
@@ -172,6 +182,9 @@ pub(super) fn new_breaker(
             State::Open => 1,
             State::HalfOpen => 2,
         });
+        if let Some(peers) = peers.upgrade() {
+            peers.circuit_changed(&name, transition);
+        }
         let (from, to) = (transition.from.to_string(), transition.to.to_string());
         metrics.breaker_change(&from, &to);
         let reason = transition.reason.to_string();
@@ -211,7 +224,8 @@ fn declared_operation(
                 |old: &Arc<config::Operation>| old.breaker.is_some() && old.shared_breaker.is_none();
             let kept = before.filter(|before| before.declared.as_ref().is_some_and(had_its_own));
             let kept = kept.map(|before| &before.breaker).filter(|kept| kept.config() == config);
-            (kept.map_or_else(|| new_breaker(&full_name, config, &metrics), Arc::clone), metrics)
+            let made = || new_breaker(&full_name, config, &metrics, materials.peers);
+            (kept.map_or_else(made, Arc::clone), metrics)
         }
     };
     // A fan-out meets no provider; plugins run in its branches.
@@ -231,6 +245,17 @@ fn declared_operation(
             "cache the operation by rule, or name the plugin's other phases in `phases`",
         ));
     }
+    let limit = declared.rate_limit.as_ref();
+    let kept = before.filter(|before| {
+        before.declared.as_ref().is_some_and(|old| limit.is_some() && old.rate_limit.as_ref() == limit)
+    });
+    let (limiter, share) = match kept {
+        Some(kept) => (kept.limiter.clone(), kept.share.clone()),
+        None => (
+            limit.map(|limit| (mechanisms::limiter(Some(limit), materials.now), limit.max_wait)),
+            Share::new(&full_name, limit, materials.peers),
+        ),
+    };
     LiveOperation {
         name: declared.name.clone(),
         policy: Policy {
@@ -257,13 +282,8 @@ fn declared_operation(
             let kept = before.and_then(|before| before.times.as_ref());
             kept.map_or_else(Arc::default, Arc::clone)
         }),
-        limiter: declared.rate_limit.as_ref().map(|limit| {
-            let kept = before.filter(|before| {
-                before.declared.as_ref().is_some_and(|old| old.rate_limit.as_ref() == Some(limit))
-            });
-            let kept = kept.and_then(|before| before.limiter.as_ref()).map(|(kept, _)| Arc::clone(kept));
-            (kept.unwrap_or_else(|| mechanisms::limiter(Some(limit), materials.now)), limit.max_wait)
-        }),
+        limiter,
+        share,
         phases,
         scope: materials.cache.scope(integration, declared.name.as_str()),
         metrics: materials.telemetry.operation(integration, declared.name.as_str()),
@@ -306,6 +326,7 @@ fn proxy_operation(
         breaker_metrics: Arc::clone(metrics),
         times: settings.hedge.as_ref().map(|_| Arc::default()),
         limiter: None,
+        share: None,
         phases: phases(plugins, &name, problems),
         scope: materials.cache.scope(integration, name.as_str()),
         metrics: materials.telemetry.operation(integration, name.as_str()),

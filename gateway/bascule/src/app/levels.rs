@@ -2,7 +2,7 @@
 
 use crate::{
     pipeline::{LiveIntegration, Services},
-    telemetry::{Concurrency, Held, Levels, attributes::metric},
+    telemetry::{Concurrency, Held, Levels, SharedLevels, attributes::metric},
 };
 use bascule_cache_shared::Level;
 use bascule_resilience::RateLimiter;
@@ -14,10 +14,27 @@ pub(super) fn observe(services: &Arc<Services>) {
     services
         .telemetry
         .observe(Box::new(move || seen.upgrade().map(|services| levels(&services)).unwrap_or_default()));
-    let seen: Weak<Services> = Arc::downgrade(services);
+    let seen = Arc::downgrade(services);
     services
         .telemetry
         .observe_kept(Box::new(move || seen.upgrade().map(|services| kept(&services)).unwrap_or_default()));
+    let seen = Arc::downgrade(services);
+    services.telemetry.observe_shared(Box::new(move || shared(&*seen.upgrade()?)));
+}
+
+/// The server that is shared with other gateways.
+fn shared(services: &Services) -> Option<SharedLevels> {
+    let health = services.peers.server()?.health();
+    Some(SharedLevels {
+        connected: health.connected,
+        latency: health.latency,
+        calls: [
+            ("answered", health.answered),
+            ("timed-out", health.timed_out),
+            ("lost", health.lost),
+            ("turned-away", health.turned_away),
+        ],
+    })
 }
 
 fn levels(services: &Services) -> Vec<Levels> {

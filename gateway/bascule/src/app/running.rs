@@ -15,10 +15,10 @@ use super::{
 };
 use crate::{
     admin::{AdminPlane, Control, Reloaded},
-    config::{ApiKeyPlace, Auth, Config, Diagnostic, Problems, Sources, TlsFiles, load},
+    config::{ApiKeyPlace, Auth, Config, Diagnostic, Problems, SharedSettings, Sources, TlsFiles, load},
     dataplane::DataPlane,
     delivery,
-    pipeline::{Generation, Queue, Services},
+    pipeline::{Generation, Peers, Queue, Services},
     server::{Listener, ServerTls},
     telemetry::{LogFormat, OtlpTransport, Redactor, Telemetry, journal::JournalError},
     upstream::Tls,
@@ -27,6 +27,8 @@ use arc_swap::ArcSwap;
 use bascule_cache::{Coalescer, Store, StoreConfig};
 use bascule_plugin_host::PluginId;
 use bascule_resilience::{Clock, SystemRandom, TokioClock};
+use bascule_shared::Shared;
+use rustls::ClientConfig;
 use std::{
     collections::{BTreeMap, HashMap},
     net::SocketAddr,
@@ -108,7 +110,7 @@ pub struct Running {
     planes: [JoinHandle<bool>; 2],
     deliveries: JoinHandle<bool>,
     /// What goes on beside the calls, until the end.
-    chores: [JoinHandle<()>; 3],
+    chores: [JoinHandle<()>; 4],
 }
 
 /// Loads the configuration and builds everything but the listeners.
@@ -139,6 +141,7 @@ pub fn assemble(options: &Options) -> Result<Assembled, StartError> {
         integrations: HashMap::new(),
         breakers: BTreeMap::new(),
     };
+    let (clock, random) = (Arc::new(TokioClock), Arc::new(SystemRandom));
     let services = Services {
         cache: Store::new(StoreConfig { max_size: config.cache.max_size, max_entry: config.cache.max_entry }),
         cache_disk: SetOnce::new(),
@@ -146,8 +149,9 @@ pub fn assemble(options: &Options) -> Result<Assembled, StartError> {
         flights: Coalescer::new(COALESCED_MAX),
         outbox: SetOnce::new(),
         telemetry,
-        clock: Arc::new(TokioClock),
-        random: Arc::new(SystemRandom),
+        peers: Peers::new(config.cache.shared.as_ref(), Arc::clone(&clock) as Arc<dyn Clock>, &*random),
+        clock,
+        random,
         generation: ArcSwap::from_pointee(empty),
     };
     let parts = Parts { host, sources, tls };
@@ -254,7 +258,7 @@ impl Running {
             services: Arc::clone(&services),
             turn: Arc::default(),
         });
-        start_second_level(&services, &control.parts.tls, &config);
+        connect(&services, &control.parts.tls, &config);
         let drain = config.server.drain_timeout;
         let data_plane = DataPlane::new(Arc::clone(&services), Arc::clone(&ready));
         let admin_plane = AdminPlane::new(Arc::clone(&services), Arc::clone(&control) as Arc<dyn Control>);
@@ -268,6 +272,7 @@ impl Running {
             deliveries: tokio::spawn(delivery::run(Arc::clone(&services), stopped, drain)),
             chores: [
                 tokio::spawn(sweep(Arc::clone(&services))),
+                tokio::spawn(peers(Arc::clone(&services))),
                 tokio::spawn(watch(Arc::clone(&control))),
                 tokio::spawn(roll_back(Arc::clone(&control), openings)),
             ],
@@ -320,6 +325,30 @@ async fn roll_back(control: Arc<Reloader>, mut openings: mpsc::Receiver<PluginId
     while let Some(id) = openings.recv().await {
         control.roll_back(id).await;
     }
+}
+
+/// Begins to connect to the server that is shared with other gateways, if there is one. It is not waited for.
+fn connect(services: &Services, tls: &Tls, config: &Config) {
+    let Some(settings) = &config.cache.shared else { return };
+    services.peers.connect(shared_server(services, tls, settings));
+    start_second_level(services, settings, shared_server(services, tls, settings));
+}
+
+/// A connection to it.
+fn shared_server(services: &Services, tls: &Tls, settings: &SharedSettings) -> Shared {
+    let random = Arc::clone(&services.random);
+    let mut options = bascule_shared::Options::new(move || random.unit());
+    options.timeout = settings.timeout;
+    options.prefix.clone_from(&settings.prefix);
+    let mut tls = ClientConfig::clone(tls.config());
+    // Offered protocols are those of HTTP.
+    tls.alpn_protocols.clear();
+    options.tls = Some(Arc::new(tls));
+    Shared::start(settings.server.clone(), options)
+}
+
+async fn peers(services: Arc<Services>) {
+    services.peers.run().await;
 }
 
 async fn sweep(services: Arc<Services>) {

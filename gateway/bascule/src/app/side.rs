@@ -7,7 +7,9 @@ use super::{
 };
 use crate::{
     config::{self, Auth},
-    pipeline::{DEFAULT_ENDPOINT, LiveIntegration, PluginTokens, SideEndpoint, SideEndpoints, TokenMaker},
+    pipeline::{
+        DEFAULT_ENDPOINT, LiveIntegration, PluginTokens, Share, SideEndpoint, SideEndpoints, TokenMaker,
+    },
     telemetry::IntegrationMetrics,
     upstream::{Client, Endpoint},
 };
@@ -21,6 +23,7 @@ pub(super) struct SideParts<'a> {
     pub(super) endpoints: &'a BTreeMap<String, Endpoint>,
     pub(super) client: &'a Client,
     pub(super) limiter: &'a Arc<RateLimiter>,
+    pub(super) share: Option<&'a Arc<Share>>,
     pub(super) metrics: &'a Arc<IntegrationMetrics>,
 }
 
@@ -48,6 +51,7 @@ pub(super) fn side_endpoints(
             client: parts.client.clone(),
             endpoints,
             limiter: Arc::clone(parts.limiter),
+            share: parts.share.cloned(),
             metrics: Arc::clone(parts.metrics),
             telemetry: materials.telemetry.clone(),
             clock: Arc::clone(materials.clock),
@@ -69,7 +73,10 @@ fn side_endpoint(
     let kept = kept.filter(|kept| *kept.config() == settings.breaker);
     SideEndpoint {
         endpoint: endpoint.clone(),
-        breaker: kept.map_or_else(|| new_breaker(&service, &settings.breaker, &breaker_metrics), Arc::clone),
+        breaker: kept.map_or_else(
+            || new_breaker(&service, &settings.breaker, &breaker_metrics, materials.peers),
+            Arc::clone,
+        ),
         breaker_metrics,
         times: HealthStats::new(),
     }

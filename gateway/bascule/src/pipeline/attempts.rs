@@ -13,6 +13,7 @@ use super::{
     Failure,
     call::{self, Fetch},
     mechanisms,
+    peers::Shares,
     quota::Quotas,
     request::Outbound,
 };
@@ -119,9 +120,7 @@ fn not_attempted(failure: Box<Failure>) -> Finished {
 
 /// Leave for one attempt: tokens, in time, and from a circuit that has not opened meanwhile.
 async fn leave(fetch: &Fetch, permit: Option<&Permit>, now: Instant) -> Result<(), Box<Failure>> {
-    let times = &fetch.integration.attempt_times;
-    let asked = asked(fetch);
-    let granted = asked.for_attempt(&*fetch.services.clock, now, permit, fetch.deadline, times).await;
+    let granted = tokens(fetch, permit, now).await;
     let limits = |verdict| fetch.integration.metrics.rate_limit(verdict);
     match granted {
         Ok(()) => {
@@ -145,27 +144,59 @@ async fn leave(fetch: &Fetch, permit: Option<&Permit>, now: Instant) -> Result<(
     }
 }
 
+/// Tokens of the budgets that are shared with other gateways, then of the gateway's own limits.
+async fn tokens(fetch: &Fetch, permit: Option<&Permit>, now: Instant) -> Result<(), AttemptRefused> {
+    let shares = shares(fetch);
+    let limited = |limited| AttemptRefused::Limited { index: 0, limited };
+    let shared = shares.acquire(fetch.deadline.instant()).await.map_err(limited)?;
+    let now = if shared { fetch.services.now() } else { now };
+    if shared && permit.is_some_and(|permit| !permit.stands(now)) {
+        shares.give_back();
+        fetch.operation.breaker.check(now)?;
+    }
+    let times = &fetch.integration.attempt_times;
+    let granted = asked(fetch).for_attempt(&*fetch.services.clock, now, permit, fetch.deadline, times).await;
+    if shared && granted.is_err() {
+        shares.give_back();
+    }
+    granted
+}
+
+/// What an attempt or a hedge takes from budgets that are shared.
+fn shares(fetch: &Fetch) -> Shares<'_> {
+    Shares { all: [fetch.operation.share.as_ref(), fetch.integration.share.as_ref()], demand: demand(fetch) }
+}
+
+fn demand(fetch: &Fetch) -> Demand {
+    Demand { cost: fetch.operation.policy.cost, priority: fetch.priority() }
+}
+
 /// What an attempt or a hedge has to be given leave for.
 fn asked(fetch: &Fetch) -> Leave<impl Iterator<Item = (&RateLimiter, Duration)> + Clone> {
     let max_wait = mechanisms::max_wait(fetch.integration.settings.rate_limit.as_ref());
     // The operation's own first: if it refuses, the integration's token is not wasted.
     let own = fetch.operation.limiter.as_ref().map(|(limiter, max_wait)| (&**limiter, *max_wait));
     let limits = own.into_iter().chain([(&*fetch.integration.limiter, max_wait)]);
-    Leave { limits, demand: Demand { cost: fetch.operation.policy.cost, priority: fetch.priority() } }
+    Leave { limits, demand: demand(fetch) }
 }
 
 /// Tells the limiter what the answer says; returns until when a 429 holds all calls.
 fn learn(fetch: &Fetch, attempt: &Attempt) -> Option<Instant> {
     let policy = &fetch.operation.policy;
-    heed(
+    let now = fetch.services.now();
+    let held_until = heed(
         &fetch.integration.limiter,
         fetch.integration.settings.rate_limit.as_ref(),
         &attempt.quotas,
         attempt.outcome,
         policy.retry.policy.retry_after_max,
         policy.cost,
-        fetch.services.now(),
-    )
+        now,
+    );
+    if let Some(share) = &fetch.integration.share {
+        share.tell(held_until, &attempt.quotas, now);
+    }
+    held_until
 }
 
 /// Tells the limiter what an answer says about quotas, of which the request took `cost`; returns until when a 429

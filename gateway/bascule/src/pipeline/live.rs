@@ -5,7 +5,8 @@
 //! integrations that did not change.
 
 use super::{
-    Failure, Landing, Phases, PluginTokens, Queue, QuotaNumbers, Reply, SharedBreaker, SideEndpoints,
+    Failure, Landing, Peers, Phases, PluginTokens, Queue, QuotaNumbers, Reply, Share, SharedBreaker,
+    SideEndpoints,
 };
 use crate::{
     config::{
@@ -59,6 +60,8 @@ pub struct Services {
     pub clock: Arc<dyn Clock>,
     /// Chance, for jitter.
     pub random: Arc<dyn Random>,
+    /// Other gateways, and the server that is shared with them.
+    pub peers: Arc<Peers>,
     /// The newest configuration at work. A call loads it once and stays with it, save that fallback
     /// operations are looked up when they are needed.
     pub generation: ArcSwap<Generation>,
@@ -96,6 +99,8 @@ pub struct LiveIntegration {
     pub breaker: Arc<Breaker>,
     /// Its request budget, and what the provider says about it.
     pub limiter: Arc<RateLimiter>,
+    /// That budget's part that is shared with other gateways.
+    pub share: Option<Arc<Share>>,
     /// Which of the provider's quotas is which in the journal.
     pub quota_numbers: Arc<QuotaNumbers>,
     /// Calls at a time.
@@ -146,6 +151,8 @@ pub struct LiveOperation {
     pub times: Option<Arc<HealthStats>>,
     /// A budget of its own, beside the integration's.
     pub limiter: Option<(Arc<RateLimiter>, Duration)>,
+    /// That budget's part that is shared with other gateways.
+    pub share: Option<Arc<Share>>,
     /// Its plugins.
     pub phases: Phases,
     /// What a purge names.

@@ -4,6 +4,7 @@
 //! told to it anew by every generation ([`SharedBreaker::show_to`]). Each user's state series moves with the circuit;
 //! failures and transitions are counted once, under the service `breaker:NAME`.
 
+use super::Peers;
 use crate::{model::BreakerName, telemetry::IntegrationMetrics};
 use bascule_resilience::{Breaker, BreakerConfig, State};
 use parking_lot::Mutex;
@@ -28,11 +29,20 @@ impl SharedBreaker {
     }
 
     /// A circuit without users.
-    pub fn new(name: &BreakerName, config: &BreakerConfig, metrics: Arc<IntegrationMetrics>) -> Arc<Self> {
+    pub fn new(
+        name: &BreakerName,
+        config: &BreakerConfig,
+        metrics: Arc<IntegrationMetrics>,
+        peers: &Arc<Peers>,
+    ) -> Arc<Self> {
         let shown = Arc::new(Shown(Mutex::default()));
+        let (peers, service) = (Arc::downgrade(peers), Self::service(name));
         let (counted, told, name) = (Arc::clone(&metrics), Arc::clone(&shown), name.clone());
         let breaker = Breaker::new(config.clone(), move |transition| {
             told.set(transition.to);
+            if let Some(peers) = peers.upgrade() {
+                peers.circuit_changed(&service, transition);
+            }
             let (from, to) = (transition.from.to_string(), transition.to.to_string());
             counted.breaker_change(&from, &to);
             let reason = transition.reason.to_string();

@@ -12,6 +12,7 @@ use super::{
     classify::{by_status, judge_error},
     held::readable,
     mechanisms,
+    peers::{Share, Shares},
     phases::{from_guest, response_head},
     quota,
     request::{Outbound, OutboundBody, Wire, shown_url},
@@ -55,6 +56,8 @@ pub struct SideEndpoints {
     pub endpoints: BTreeMap<String, SideEndpoint>,
     /// The integration's own.
     pub limiter: Arc<RateLimiter>,
+    /// That limit's part that is shared with other gateways.
+    pub share: Option<Arc<Share>>,
     /// The integration's own.
     pub metrics: Arc<IntegrationMetrics>,
     /// Counts requests, and keeps secrets out of spans.
@@ -145,7 +148,12 @@ impl Sender {
         if is_default {
             let limits = all.settings.rate_limit.as_ref();
             let retry_after_max = all.settings.retry.policy.retry_after_max;
-            heed(&all.limiter, limits, &quotas, outcome, retry_after_max, NonZeroU32::MIN, all.clock.now());
+            let now = all.clock.now();
+            let held_until =
+                heed(&all.limiter, limits, &quotas, outcome, retry_after_max, NonZeroU32::MIN, now);
+            if let Some(share) = &all.share {
+                share.tell(held_until, &quotas, now);
+            }
         }
         self.settle(to, permit, outcome, begun);
         match received {
@@ -168,7 +176,19 @@ impl Sender {
         let max_wait = mechanisms::max_wait(all.settings.rate_limit.as_ref());
         let demand = Demand { cost: NonZeroU32::MIN, priority: self.priority };
         let leave = Leave { limits: std::iter::once((&*all.limiter, max_wait)), demand };
-        let granted = leave.for_attempt(&*all.clock, now, Some(permit), self.deadline, &to.times).await;
+        let shares = Shares { all: [all.share.as_ref(), None], demand };
+        let granted = match shares.acquire(self.deadline.instant()).await {
+            Err(limited) => Err(AttemptRefused::Limited { index: 0, limited }),
+            Ok(shared) => {
+                let now = if shared { all.clock.now() } else { now };
+                let granted =
+                    leave.for_attempt(&*all.clock, now, Some(permit), self.deadline, &to.times).await;
+                if shared && granted.is_err() {
+                    shares.give_back();
+                }
+                granted
+            }
+        };
         match &granted {
             Err(AttemptRefused::Limited { .. }) => all.metrics.rate_limit("limited"),
             Err(AttemptRefused::CircuitOpen(_)) => {}

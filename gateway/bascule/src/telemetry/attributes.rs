@@ -63,6 +63,12 @@ pub mod metric {
     pub const CACHE_SHARED_SKIPPED: &str = "cache_shared_skipped";
     /// Purges that wait for it.
     pub const CACHE_SHARED_PURGES_WAITING: &str = "cache_shared_purges_waiting";
+    /// Whether the server that gateways share is connected.
+    pub const SHARED_CONNECTED: &str = "shared_server_connected";
+    /// Seconds that an answer of that server takes lately.
+    pub const SHARED_LATENCY: &str = "shared_server_latency_seconds";
+    /// Calls of that server, by what became of them.
+    pub const SHARED_CALLS: &str = "shared_server_calls_total";
     /// Answers by the rung of the fallback ladder that gave them.
     pub const FALLBACK: &str = "fallback_total";
     /// Entries of the outbox.

@@ -13,6 +13,7 @@ mod ledger;
 mod levels;
 mod plugin;
 mod plugin_own;
+mod shared;
 
 use std::{thread, time::Duration};
 
@@ -32,6 +33,8 @@ pub use levels::{Concurrency, Held, Levels};
 use plugin::PluginMetrics;
 pub use plugin_own::PluginLabels;
 use plugin_own::PluginOwn;
+pub(crate) use shared::LookAtShared;
+pub use shared::SharedLevels;
 
 /// Most series of one metric; what is beyond is counted together as `otel_metric_overflow`. It is far
 /// above what configurations hold (500 operations with 10 statuses are 5000) and stops runaway memory.
@@ -50,6 +53,7 @@ pub(super) struct Metrics {
     plugins_own: PluginOwn,
     levels: levels::Source,
     kept: kept::KeptSource,
+    shared: shared::Source,
 }
 
 impl Metrics {
@@ -83,7 +87,18 @@ impl Metrics {
         levels::register(&meter, &levels);
         let kept = kept::KeptSource::default();
         kept::register(&meter, &kept);
-        Ok(Self { provider: Some(provider), registry, instruments, plugins, plugins_own, levels, kept })
+        let shared = shared::Source::default();
+        shared::register(&meter, &shared);
+        Ok(Self {
+            provider: Some(provider),
+            registry,
+            instruments,
+            plugins,
+            plugins_own,
+            levels,
+            kept,
+            shared,
+        })
     }
 
     pub(super) fn operation(&self, integration: &str, operation: &str) -> OperationMetrics {
@@ -119,6 +134,11 @@ impl Metrics {
     /// The same for where the cache is kept beside the memory.
     pub(super) fn observe_kept(&self, look: LookAtKept) {
         let _ = self.kept.set(look);
+    }
+
+    /// The same for what is read of the shared server.
+    pub(super) fn observe_shared(&self, look: LookAtShared) {
+        let _ = self.shared.set(look);
     }
 
     /// All series as Prometheus text.

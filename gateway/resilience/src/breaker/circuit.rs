@@ -170,6 +170,17 @@ impl Circuit {
         closed || self.mode == Mode::Observe || ticket.generation() == standing.generation
     }
 
+    /// Opens at another breaker's word, unless it is open already or does not run by itself. Says whether it did.
+    pub(super) fn open_elsewhere(&mut self, until: Instant, now: Instant) -> bool {
+        let now = self.arrive(now);
+        let passable = self.standing.state() != State::Open || self.standing.is_due(now);
+        if self.mode != Mode::Auto || !passable || until <= now {
+            return false;
+        }
+        self.enter(self.standing.opened_elsewhere(until, now), Reason::OpenedElsewhere, now);
+        true
+    }
+
     pub(super) fn force(&mut self, mode: Mode, now: Instant) {
         let now = self.arrive(now);
         self.mode = mode;
@@ -224,6 +235,7 @@ impl Circuit {
                 Phase::Open { until } => until,
                 Phase::Closed | Phase::HalfOpen(_) => None,
             },
+            opened_elsewhere: standing.elsewhere,
             // A reopening that nobody has taken note of yet has refused nobody.
             refused: if standing.generation == self.standing.generation { self.refused } else { 0 },
             last_failure: self.last_failure,

@@ -38,6 +38,8 @@ pub enum Reason {
     Tripped,
     /// Too many slow calls.
     TooSlow,
+    /// Another breaker of the same dependency opened, and this one was [told](super::Breaker::open_elsewhere).
+    OpenedElsewhere,
     /// The time had come and a call took the probe.
     ProbeDue,
     /// A probe failed or was too slow.
@@ -104,6 +106,8 @@ pub struct BreakerSnapshot {
     /// When an open circuit lets the next probe pass, which lies in the past when no call has come for it yet; `None`
     /// when it is not open, has begun to probe, or waits for an operator.
     pub next_probe_at: Option<Instant>,
+    /// Whether it is open because another breaker of the same dependency opened.
+    pub opened_elsewhere: bool,
     /// Calls refused since it last opened or closed, by a check or by an acquisition.
     pub refused: u64,
     /// When a call last failed.
@@ -144,6 +148,7 @@ impl Reason {
         match self {
             Self::Tripped => "tripped",
             Self::TooSlow => "too-slow",
+            Self::OpenedElsewhere => "opened-elsewhere",
             Self::ProbeDue => "probe-due",
             Self::ProbeFailed => "probe-failed",
             Self::HalfOpenExpired => "half-open-expired",

@@ -36,6 +36,8 @@ pub(super) struct Standing {
     /// How often it has opened again since it was last closed.
     pub(super) reopenings: u32,
     pub(super) retry_phase: Option<RetryPhase>,
+    /// Open at another breaker's word.
+    pub(super) elsewhere: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -62,7 +64,7 @@ pub(super) struct Probing {
 
 impl Standing {
     pub(super) const fn new(phase: Phase) -> Self {
-        Self { phase, since: None, generation: 0, reopenings: 0, retry_phase: None }
+        Self { phase, since: None, generation: 0, reopenings: 0, retry_phase: None, elsewhere: false }
     }
 
     /// Anew in `phase`, with the reopening schedule at its beginning.
@@ -80,6 +82,11 @@ impl Standing {
     /// Open again.
     pub(super) fn reopened(self, config: &BreakerConfig, at: Instant, unit: f64) -> Self {
         Self { reopenings: self.reopenings.saturating_add(1), ..self }.opened(config, at, unit)
+    }
+
+    /// Open until then, at another breaker's word. The reopening schedule stays where it is.
+    pub(super) fn opened_elsewhere(self, until: Instant, at: Instant) -> Self {
+        Self { elsewhere: true, ..self.entered(Phase::Open { until: Some(until) }, at) }
     }
 
     /// Half-open, with no probe out yet.
@@ -122,7 +129,7 @@ impl Standing {
 
     fn entered(self, phase: Phase, at: Instant) -> Self {
         let generation = self.generation.wrapping_add(1) & Gate::GENERATION_MAX;
-        Self { phase, since: Some(at), generation, ..self }
+        Self { phase, since: Some(at), generation, elsewhere: false, ..self }
     }
 }
 

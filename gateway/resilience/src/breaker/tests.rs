@@ -598,3 +598,44 @@ async fn nobody_waits_for_an_opening_that_refuses_nothing() {
     breaker.force_open(now);
     breaker.opened().await;
 }
+
+#[test]
+fn an_opening_elsewhere_opens_until_then_and_the_probe_is_its_own() {
+    let (breaker, now) = breaker(config(2));
+    let until = now + 10 * SECOND;
+    assert!(breaker.open_elsewhere(until, now));
+    assert!(breaker.snapshot(now).opened_elsewhere);
+    assert_eq!(breaker.check(now), Err(Refused { retry_after: 10 * SECOND, state: State::Open }));
+    assert!(!breaker.open_elsewhere(until + SECOND, now), "it is open already");
+    let probe = breaker.acquire(until, 0.5).unwrap();
+    assert!(probe.is_probe() && !breaker.snapshot(until).opened_elsewhere);
+    probe.failure(until, QUICK, 0.5);
+    let snapshot = breaker.snapshot(until);
+    assert_eq!((snapshot.state, snapshot.opened_elsewhere, snapshot.reopenings), (State::Open, false, 1));
+    assert!(!breaker.open_elsewhere(until + SECOND, until));
+    let due = until + 30 * SECOND;
+    assert!(breaker.open_elsewhere(due + SECOND, due), "its own time had come");
+    assert_eq!(breaker.state(due), State::Open);
+}
+
+#[test]
+fn an_opening_elsewhere_moves_no_circuit_that_an_operator_holds_or_that_only_observes() {
+    for mode in [Mode::Observe, Mode::Off, Mode::ForcedClosed, Mode::ForcedOpen] {
+        let (breaker, now) = breaker(BreakerConfig { mode, ..config(1) });
+        let before = breaker.snapshot(now);
+        assert!(!breaker.open_elsewhere(now + SECOND, now), "{mode}");
+        assert_eq!(breaker.snapshot(now), before);
+    }
+    let (breaker, now) = breaker(config(1));
+    assert!(!breaker.open_elsewhere(now, now), "it is over");
+    assert_eq!(breaker.state(now), State::Closed);
+}
+
+#[test]
+fn outcomes_of_before_an_opening_elsewhere_move_nothing() {
+    let (breaker, now) = breaker(config(1));
+    let permit = breaker.acquire(now, 0.5).unwrap();
+    assert!(breaker.open_elsewhere(now + SECOND, now));
+    permit.success(now, QUICK, 0.5);
+    assert_eq!(breaker.state(now), State::Open);
+}

@@ -15,7 +15,7 @@ use super::{
     },
     asked,
     exchange::{self, Attempt},
-    learn,
+    learn, shares,
 };
 use crate::model::{CallPhase, Outcome};
 use bascule_resilience::{BulkheadPermit, hedged};
@@ -120,7 +120,14 @@ fn granted(fetch: &Fetch) -> Option<BulkheadPermit> {
     let integration = &fetch.integration;
     let breaker = (!fetch.skip.circuit).then_some(&*fetch.operation.breaker);
     let (bulkhead, budget) = (Some(&integration.bulkhead), Some(&*integration.budget));
-    let place = asked(fetch).for_hedge(fetch.services.now(), breaker, bulkhead, budget).ok()?;
+    let (shares, now) = (shares(fetch), fetch.services.now());
+    if !shares.try_acquire(now) {
+        return None;
+    }
+    let Ok(place) = asked(fetch).for_hedge(now, breaker, bulkhead, budget) else {
+        shares.give_back();
+        return None;
+    };
     integration.metrics.rate_limit("allowed");
     place
 }

@@ -1,0 +1,228 @@
+//! Budgets that gateways have together: the script that keeps them, and what calls take from it.
+//!
+//! The script is the generic cell rate algorithm in the time of the server, so that the gateways' clocks do not matter.
+//! One key per budget holds, per window, the time at which its bucket is full again; it is gone when all are. A budget
+//! whose provider asked to wait gives nothing until then.
+
+use super::{Peers, key};
+use crate::{
+    config::RateLimit,
+    pipeline::{mechanisms, quota::Quotas},
+};
+use bascule_resilience::{
+    Demand, Limited, Portion, Priority, RateLimiterConfig, SharedBudget, TokenRequest, TokenSource,
+    TokioSpawn,
+};
+use bascule_shared::{Reply, Script};
+use parking_lot::Mutex;
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// KEYS: the budget, the hold. ARGV: least, most, then per window the microseconds between two tokens, the burst, and
+/// how much of it is reserved. Answers with what is granted and, for nothing, the microseconds to wait.
+const TAKE: &str = "\
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local held = redis.call('PTTL', KEYS[2])
+if held > 0 then return {0, held * 1000} end
+local least, granted = tonumber(ARGV[1]), tonumber(ARGV[2])
+local full, wait, kept = {}, 0, 0
+for window = 1, (#ARGV - 2) / 3 do
+  local interval = tonumber(ARGV[window * 3])
+  local burst = tonumber(ARGV[window * 3 + 1])
+  local usable = burst - tonumber(ARGV[window * 3 + 2])
+  local at = tonumber(redis.call('HGET', KEYS[1], window) or '0')
+  at = math.min(math.max(at, now), now + burst * interval)
+  full[window] = at
+  local room = math.floor((usable * interval - (at - now)) / interval + 0.000001)
+  if room < least then wait = math.max(wait, at - now + (least - usable) * interval) end
+  granted = math.min(granted, room)
+end
+if granted < least then return {0, math.ceil(wait)} end
+for window = 1, #full do
+  local at = full[window] + granted * tonumber(ARGV[window * 3])
+  redis.call('HSET', KEYS[1], window, string.format('%.2f', at))
+  kept = math.max(kept, at - now)
+end
+redis.call('PEXPIRE', KEYS[1], math.ceil(kept / 1000) + 1)
+return {granted, 0}";
+
+/// How far apart the words about one quota are, unless it is spent.
+const QUOTAS_APART: Duration = Duration::from_millis(100);
+
+/// What a hold must be longer by to be told again.
+const HOLDS_APART: Duration = Duration::from_millis(100);
+
+/// A budget that an integration, or one operation, has together with other gateways.
+pub struct Share {
+    name: String,
+    budget: Arc<SharedBudget>,
+    config: RateLimiterConfig,
+    max_wait: Duration,
+    reset_max: Duration,
+    peers: Arc<Peers>,
+    told: Mutex<Told>,
+}
+
+/// What was told of the provider's words lately.
+#[derive(Default)]
+struct Told {
+    held_until: Option<Instant>,
+    quota_at: Option<Instant>,
+}
+
+impl Share {
+    /// The share that a setting asks for, if it does.
+    pub fn new(name: &str, limit: Option<&RateLimit>, peers: &Arc<Peers>) -> Option<Arc<Self>> {
+        let limit = limit.filter(|limit| limit.shared)?;
+        let script = Script::new(TAKE);
+        let source =
+            Source { name: name.to_owned(), script, config: limit.limiter.clone(), peers: Arc::clone(peers) };
+        let clock = Arc::clone(&peers.clock);
+        Some(Arc::new(Self {
+            name: name.to_owned(),
+            budget: SharedBudget::new(source, &limit.limiter, peers.timeout, clock, Arc::new(TokioSpawn)),
+            config: limit.limiter.clone(),
+            max_wait: limit.max_wait,
+            reset_max: mechanisms::quota_reset_max(Some(limit)),
+            peers: Arc::clone(peers),
+            told: Mutex::default(),
+        }))
+    }
+
+    /// Tells other gateways what the provider said to this one: until when calls are held, and which quotas are low.
+    pub(in crate::pipeline) fn tell(&self, held_until: Option<Instant>, quotas: &Quotas, now: Instant) {
+        if self.peers.server().is_none() {
+            return;
+        }
+        let mut told = self.told.lock();
+        if let Some(until) =
+            held_until.filter(|until| told.held_until.is_none_or(|told| *until > told + HOLDS_APART))
+        {
+            told.held_until = Some(until);
+            self.peers.held(&self.name, until.saturating_duration_since(now));
+        }
+        let recently = told.quota_at.is_some_and(|at| now < at + QUOTAS_APART);
+        for report in quotas.iter() {
+            let low = report.limit.is_some_and(|limit| report.remaining <= limit / 10);
+            let Some(reset) = report.renewed_in() else { continue };
+            if report.remaining == 0 || (low && !recently) {
+                told.quota_at = Some(now);
+                let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+                let quota = super::Quota {
+                    name: report.name.clone(),
+                    remaining: report.remaining,
+                    limit: report.limit,
+                    window_ms: report.window.map(millis),
+                    reset_ms: millis(reset.min(self.reset_max)),
+                };
+                self.peers.quota(&self.name, quota);
+            }
+        }
+    }
+}
+
+/// The shares that an attempt takes from.
+pub(in crate::pipeline) struct Shares<'a> {
+    /// In the order in which they are asked.
+    pub(in crate::pipeline) all: [Option<&'a Arc<Share>>; 2],
+    /// What is taken from each.
+    pub(in crate::pipeline) demand: Demand,
+}
+
+impl Shares<'_> {
+    /// Takes from all, waiting where that is allowed. Says whether there was anything to take from.
+    ///
+    /// # Errors
+    /// By the first that has something against it; what the others gave is given back.
+    pub(in crate::pipeline) async fn acquire(&self, deadline: Option<Instant>) -> Result<bool, Limited> {
+        let mut taken = false;
+        for share in self.members() {
+            if let Err(limited) = share.budget.acquire(self.demand, share.max_wait, deadline).await {
+                self.give_back_until(share);
+                return Err(limited);
+            }
+            taken = true;
+        }
+        Ok(taken)
+    }
+
+    /// Takes from all if that needs no wait, else from none.
+    pub(in crate::pipeline) fn try_acquire(&self, now: Instant) -> bool {
+        for share in self.members() {
+            if !share.budget.try_acquire(self.demand, now) {
+                self.give_back_until(share);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Gives back what was taken from all.
+    pub(in crate::pipeline) fn give_back(&self) {
+        for share in self.members() {
+            share.budget.give_back(self.demand, share.peers.clock.now());
+        }
+    }
+
+    fn give_back_until(&self, last: &Arc<Share>) {
+        for share in self.members().take_while(|share| !Arc::ptr_eq(share, last)) {
+            share.budget.give_back(self.demand, share.peers.clock.now());
+        }
+    }
+
+    /// Those whose budget could ever pay for it: what none can pay is refused by the gateway's own limiter.
+    fn members(&self) -> impl Iterator<Item = &Arc<Share>> {
+        let Demand { cost, priority } = self.demand;
+        self.all.iter().copied().flatten().filter(move |share| share.config.can_ever(cost, priority))
+    }
+}
+
+/// The script on the server.
+struct Source {
+    name: String,
+    script: Script,
+    config: RateLimiterConfig,
+    peers: Arc<Peers>,
+}
+
+impl Source {
+    async fn ask(&self, request: TokenRequest) -> Portion {
+        let Some(server) = self.peers.server() else { return Portion::Away };
+        let tagged = format!("{{{}}}", self.name);
+        let keys = [server.name(&["limit", &tagged]), key(server, super::Kind::Hold, &self.name)];
+        let mut arguments = vec![request.least.to_string(), request.most.to_string()];
+        for window in &self.config.windows {
+            let interval = window.window.as_secs_f64() * 1e6 / f64::from(window.requests.get());
+            let reserved = match request.priority {
+                Priority::High => 0,
+                Priority::Normal | Priority::Low => window.reserved(self.config.reserve),
+            };
+            arguments.extend([format!("{interval:.6}"), window.burst.to_string(), reserved.to_string()]);
+        }
+        let Ok(Reply::List(answer)) = server.run(&self.script, &keys, &arguments).await else {
+            return Portion::Away;
+        };
+        let number =
+            |at: usize| answer.get(at).and_then(Reply::integer).and_then(|number| u64::try_from(number).ok());
+        match (number(0), number(1)) {
+            (Some(granted @ 1..), _) => Portion::Granted(granted),
+            (Some(0), Some(micros)) => Portion::Refused { retry_after: Duration::from_micros(micros) },
+            _ => Portion::Away,
+        }
+    }
+}
+
+impl TokenSource for Source {
+    fn take(&self, request: TokenRequest) -> Pin<Box<dyn Future<Output = Portion> + Send + '_>> {
+        Box::pin(self.ask(request))
+    }
+
+    fn is_away(&self) -> bool {
+        self.peers.server().is_none_or(|server| !server.is_connected())
+    }
+}
