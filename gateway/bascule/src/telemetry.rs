@@ -55,7 +55,7 @@ use crate::config::{JournalSettings, TelemetrySettings};
 use arc_swap::ArcSwapOption;
 use completion::CompletionLog;
 use journal::{CallRecord, Journal, JournalError};
-use metrics::{Look, LookAtShared, Metrics};
+use metrics::{Look, LookAtKept, LookAtShared, Metrics};
 use otlp::{Closing, SpanQueue};
 use trace::{Origin, SpanSink};
 
@@ -220,6 +220,11 @@ impl Telemetry {
     /// Says where the gauges look that are read and not counted.
     pub(crate) fn observe(&self, look: Look) {
         self.inner.metrics.observe(look);
+    }
+
+    /// The same for where the cache is kept beside the memory.
+    pub(crate) fn observe_kept(&self, look: LookAtKept) {
+        self.inner.metrics.observe_kept(look);
     }
 
     /// Says where is looked for what is read of the shared server.

@@ -106,6 +106,12 @@ impl Entry {
         }
     }
 
+    /// How long it is of use yet.
+    pub(crate) fn life(&self, now: Instant) -> Duration {
+        let after = self.stale_while_revalidate.max(self.keep_stale);
+        self.ttl.saturating_add(after).saturating_sub(self.age(now))
+    }
+
     /// The bytes that the entry is charged for: key, headers, body and a fixed overhead. Rather too much than too
     /// little, because the sum over all entries is what bounds the store's memory.
     #[must_use]

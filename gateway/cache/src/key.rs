@@ -91,6 +91,12 @@ impl Key {
         u64::from_le_bytes([a, b, c, d, e, f, g, h])
     }
 
+    /// The key that has these bytes.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// All 32 bytes, for a store outside of this process.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {

@@ -8,6 +8,7 @@
 //! | [`Store`] and [`Entry`] | is there an answer, and how fresh is it |
 //! | [`rfc9111`] and [`Variant`] | the same by the rules of HTTP, for answers that say themselves how they may be used |
 //! | [`Coalescer`] | who fetches it when there is none, and who waits |
+//! | [`Kept`] and [`Follower`] | how what is stored outlives the process, and who hears of changes |
 //! | [`SharedBody`] | how those who wait read a body that is still coming |
 //!
 //! The one decision behind all of them: **time is passed in**. No rule here reads a clock, so every rule can be
@@ -70,8 +71,10 @@
 mod body;
 mod coalesce;
 mod entry;
+mod follow;
 mod key;
 mod purges;
+mod record;
 pub mod rfc9111;
 mod scope;
 mod space;
@@ -83,8 +86,10 @@ mod variant;
 pub use body::{Abandoned, BodyError, BodyReader, BodyWriter, SharedBody, shared_body};
 pub use coalesce::{Coalescer, Fetched, Flight, Herald, JoinError, Landed, REFRESHES_MAX};
 pub use entry::{Entry, Freshness};
+pub use follow::{Follower, Heard, Purge};
 pub use key::{Key, KeyBuilder};
+pub use record::{Kept, RecordError};
 pub use scope::{Epoch, Scope};
-pub use store::{Store, StoreConfig, StoreStats, Stored};
+pub use store::{Restored, Store, StoreConfig, StoreStats, Stored};
 pub use tags::{TAGS_MAX, Tags, TooManyTags};
 pub use variant::{NotRenewed, Reply, Variant};

@@ -40,8 +40,9 @@ impl Purges {
         self.note(self.keys.get(place(key)));
     }
 
-    pub(crate) fn tag(&self, integration: &str, name: &str) {
-        self.note(self.tags.get(usize::from(tags::counter(integration, name))));
+    /// A tag by its counter.
+    pub(crate) fn tag(&self, number: u16) {
+        self.note(self.tags.get(usize::from(number)));
     }
 
     /// Whether a key was purged after so many purges.
@@ -83,7 +84,7 @@ mod tests {
         let before = purges.made();
         assert!(!purges.key_since(&key, before) && !purges.tag_since(&tags, before));
         purges.key(&key);
-        purges.tag("i", "b");
+        purges.tag(tags::counter("i", "b"));
         assert!(purges.key_since(&key, before) && purges.tag_since(&tags, before));
         let after = purges.made();
         assert!(!purges.key_since(&key, after) && !purges.tag_since(&tags, after));

@@ -42,6 +42,9 @@ struct Integration {
 }
 
 impl Epoch {
+    /// The epoch of a new store: with it, all purges of a scope count that somebody has held since.
+    pub const START: Self = Self { integration: 0, operation: 0, keys_and_tags: 0 };
+
     /// The purges of keys and tags up to it.
     pub(crate) fn keys_and_tags(self) -> u64 {
         self.keys_and_tags
@@ -130,6 +133,12 @@ impl Scopes {
         };
         scope.0.purges.fetch_add(1, Ordering::AcqRel);
         true
+    }
+
+    pub(crate) fn purge_everything(&self) {
+        for branch in self.table.lock().values() {
+            branch.integration.purges.fetch_add(1, Ordering::AcqRel);
+        }
     }
 
     /// Lets go of scopes that neither an entry nor a configuration holds any more. Clones are made only from other

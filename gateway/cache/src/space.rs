@@ -25,11 +25,11 @@ mod share;
 
 use std::collections::HashMap;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use self::{
     ghosts::Ghosts,
-    shards::{Place, Shards},
+    shards::{Place, Shard, Shards},
     share::Share,
 };
 use crate::key::Key;
@@ -93,6 +93,19 @@ impl<V: Occupant> Space<V> {
         let place = shard.get(key)?;
         place.note_use();
         Some(look(&place.value))
+    }
+
+    /// [`read`](Self::read) that is no use of it.
+    pub(crate) fn peek<R>(&self, key: &Key, look: impl FnOnce(&V) -> R) -> Option<R> {
+        self.shards.of(key).read().get(key).map(|place| look(&place.value))
+    }
+
+    /// The keys that `matches`.
+    pub(crate) fn keys(&self, matches: impl Fn(&Key) -> bool) -> Vec<Key> {
+        let of = |shard: &RwLock<Shard<V>>| -> Vec<Key> {
+            shard.read().keys().filter(|key| matches(key)).copied().collect()
+        };
+        self.shards.iter().flat_map(of).collect()
     }
 
     /// Decides on the value of a key by the one that is there. Nothing else can change it meanwhile. A value heavier than

@@ -10,21 +10,25 @@
 //!
 //! It does not decide what may be stored, nor what a stale answer may be used for.
 
+mod elsewhere;
 mod slot;
 
 use std::{sync::Arc, time::Instant};
 
 use http::HeaderMap;
+use parking_lot::RwLock;
 
+pub use self::elsewhere::Restored;
 use self::slot::{Slot, SlotLimits};
 use crate::{
     entry::Entry,
+    follow::{Follower, Heard, Purge},
     key::Key,
     purges::Purges,
     rfc9111::Forward,
     scope::{Epoch, Scope, Scopes},
     space::{Edit, Space},
-    tags::Tags,
+    tags::{self, Tags},
     variant::Variant,
 };
 
@@ -69,6 +73,7 @@ pub struct Store {
     space: Space<Slot>,
     scopes: Scopes,
     purges: Purges,
+    followers: RwLock<Arc<[Arc<dyn Follower>]>>,
     max_size: u64,
     max_entry: u64,
 }
@@ -87,6 +92,7 @@ impl Store {
             space: Space::new(cfg.max_size),
             scopes: Scopes::default(),
             purges: Purges::new(),
+            followers: RwLock::default(),
             max_size: cfg.max_size,
             max_entry: cfg.max_entry.min(cfg.max_size),
         })
@@ -169,9 +175,8 @@ impl Store {
             return Stored::Purged;
         }
         let variant = Arc::new(variant.compacted());
-        let limits = SlotLimits { weight_max: (self.max_size / VARIANTS_PART).max(self.max_entry) };
         self.put_unless_purged(&key, epoch, |slot| {
-            Slot::with_variant(slot, variant, epoch, &self.purges, limits)
+            Slot::with_variant(slot, variant, epoch, &self.purges, self.limits())
         })
     }
 
@@ -179,33 +184,39 @@ impl Store {
     /// of that integration, and so has nothing of it. Takes the same short time whatever the number of entries;
     /// their memory is freed by [`run_maintenance`](Self::run_maintenance), or when they are asked for.
     pub fn purge_integration(&self, integration: &str) -> bool {
-        self.scopes.purge_integration(integration)
+        let known = self.scopes.purge_integration(integration);
+        self.tell_purge(&Purge::Integration(integration.into()), Heard::Here);
+        known
     }
 
     /// [`purge_integration`](Self::purge_integration) for one operation.
     pub fn purge_operation(&self, integration: &str, operation: &str) -> bool {
-        self.scopes.purge_operation(integration, operation)
+        let known = self.scopes.purge_operation(integration, operation);
+        let purge = Purge::Operation { integration: integration.into(), operation: operation.into() };
+        self.tell_purge(&purge, Heard::Here);
+        known
     }
 
     /// [`purge_integration`](Self::purge_integration) for all that has this tag of the integration, in the same short
     /// time. A few entries with other tags may go as well: tags share counters.
     pub fn purge_tag(&self, integration: &str, tag: &str) {
-        self.purges.tag(integration, tag);
+        let number = tags::counter(integration, tag);
+        self.purges.tag(number);
+        self.tell_purge(&Purge::Tag(number), Heard::Here);
     }
 
     /// [`purge_integration`](Self::purge_integration) for one key, all its variants included; their memory is freed at
     /// once. Now and then the answer of another key that is being fetched is not stored either: keys share counters.
     pub fn purge_key(&self, key: &Key) {
-        self.space.edit(key, |_| {
-            self.purges.key(key);
-            Edit::Remove
-        });
+        self.drop_key(key);
+        self.tell_purge(&Purge::Key(*key), Heard::Here);
     }
 
     /// Drops what is stored for one key. Unlike a purge this does not concern fetches in flight: one that ends later
     /// stores its answer.
     pub fn remove(&self, key: &Key) {
         self.space.edit(key, |_| Edit::Remove);
+        self.tell(|follower| follower.removed(key));
     }
 
     /// The weight in bytes up to which an entry is stored. A body of exactly this size is too large, since headers
@@ -264,7 +275,31 @@ impl Store {
             stored = Stored::Yes;
             Edit::Put(slot(held))
         });
+        if stored == Stored::Yes {
+            self.tell(|follower| follower.stored(key));
+        }
         stored
+    }
+
+    fn drop_key(&self, key: &Key) {
+        self.space.edit(key, |_| {
+            self.purges.key(key);
+            Edit::Remove
+        });
+    }
+
+    fn tell_purge(&self, purge: &Purge, heard: Heard) {
+        self.tell(|follower| follower.purged(purge, heard));
+    }
+
+    /// Under no lock: who is told may ask the store.
+    fn tell(&self, what: impl Fn(&dyn Follower)) {
+        let followers = Arc::clone(&self.followers.read());
+        followers.iter().for_each(|follower| what(&**follower));
+    }
+
+    fn limits(&self) -> SlotLimits {
+        SlotLimits { weight_max: (self.max_size / VARIANTS_PART).max(self.max_entry) }
     }
 
     fn drop_if_gone(&self, key: &Key, now: Instant) {

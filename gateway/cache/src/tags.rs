@@ -4,8 +4,10 @@
 //! time however many entries carry it, and tags that come from a provider's answers cannot fill memory. The price: two tags
 //! may share a counter, and then the purge of one drops the other's entries, too. With 8192 counters that is one more miss
 //! in rare cases, and never an entry that stays.
+//!
+//! A counter's number is the same in every process: entries that are kept elsewhere are found by it.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use crate::key::KeyBuilder;
 
 /// The counters of all tags, 64 KiB.
 pub(crate) const COUNTERS: usize = 8192;
@@ -47,6 +49,17 @@ impl Tags {
         self.0.iter().copied().map(usize::from)
     }
 
+    /// The numbers of their counters.
+    pub(crate) fn numbers(&self) -> &[u16] {
+        &self.0
+    }
+
+    /// What [`numbers`](Self::numbers) gave. None for more than an entry can have, and for what is no counter.
+    pub(crate) fn of_numbers(numbers: Vec<u16>) -> Option<Self> {
+        let known = numbers.iter().all(|number| usize::from(*number) < COUNTERS);
+        (known && numbers.len() <= TAGS_MAX).then(|| Self(numbers.into()))
+    }
+
     pub(crate) fn weight(&self) -> usize {
         size_of_val(&*self.0)
     }
@@ -54,10 +67,9 @@ impl Tags {
 
 /// Where the counter of a tag is.
 pub(crate) fn counter(integration: &str, name: &str) -> u16 {
-    let mut hasher = DefaultHasher::new();
-    (integration, name).hash(&mut hasher);
+    let digest = KeyBuilder::new(integration, "").field("tag", name.as_bytes()).finish();
     // The remainder is smaller than the number of counters, which 16 bits hold.
-    u16::try_from(hasher.finish() % COUNTERS as u64).unwrap_or_default()
+    u16::try_from(digest.prefix() % COUNTERS as u64).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -71,6 +83,11 @@ mod tests {
         assert_ne!(of("github", &["a"]), of("gitlab", &["a"]));
         assert_ne!(of("github", &["a"]), of("github", &["b"]));
         assert_eq!(of("github", &[]), Tags::default());
+    }
+
+    #[test]
+    fn a_number_is_the_same_in_every_process() {
+        assert_eq!([counter("github", "user-7"), counter("stripe", "user-7")], [1500, 2215]);
     }
 
     #[test]

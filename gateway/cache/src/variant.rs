@@ -93,6 +93,11 @@ impl Variant {
         Self { reply, head, terms, selecting, made_on, tags, body_is_compact: false }
     }
 
+    /// [`new`](Self::new) of what is in memory of its own already.
+    pub(crate) fn compact(storable: Storable, reply: Reply, scope: Scope, tags: Tags) -> Self {
+        Self { body_is_compact: true, ..Self::new(storable, reply, scope, tags) }
+    }
+
     /// The reply as callers get it, before their conditions and ranges: see [`answer`](Self::answer).
     #[must_use]
     pub fn reply(&self) -> &Entry {
@@ -165,6 +170,11 @@ impl Variant {
         }
     }
 
+    /// The same where the reply is not that itself.
+    pub(crate) fn own_head(&self) -> Option<&(StatusCode, HeaderMap)> {
+        self.head.as_ref()
+    }
+
     /// Whether it is for a request: who waited for it with another one cannot have it.
     #[must_use]
     pub fn selects(&self, request: &HeaderMap) -> bool {
@@ -185,7 +195,12 @@ impl Variant {
 
     /// Of no use any more, not even for validation.
     pub(crate) fn is_dead(&self, now: Instant) -> bool {
-        self.age(now) >= self.terms.end()
+        self.life(now).is_zero()
+    }
+
+    /// How long it is of use yet.
+    pub(crate) fn life(&self, now: Instant) -> Duration {
+        self.terms.end().saturating_sub(self.age(now))
     }
 
     /// The bytes that it is charged for, as [`Entry::weight`].

@@ -10,6 +10,7 @@ use crate::{
     telemetry::CacheLookups,
 };
 use bascule_cache::StoreStats;
+use bascule_cache_shared::Level;
 use http::HeaderMap;
 use serde_json::{Map, Value, json};
 use std::{ops::Add, sync::Arc};
@@ -26,6 +27,23 @@ pub(super) fn stats(services: &Services, generation: &Generation) -> Value {
     let whole = services.cache.stats();
     let told = with(figures(whole, all), "capacity", whole.capacity.into());
     let told = with(told, "fetches_in_flight", services.flights.in_flight().into());
+    let told = match services.cache_disk.get().map(|disk| disk.stats()) {
+        Some(disk) => {
+            let figures = json!({ "entries": disk.entries, "bytes": disk.bytes, "skipped": disk.skipped });
+            with(told, "disk", figures)
+        }
+        None => told,
+    };
+    let told = match services.cache_shared.get().map(Level::stats) {
+        Some(level) => {
+            let figures = json!({
+                "hits": level.hits, "misses": level.misses, "refused": level.refused, "unanswered": level.unanswered,
+                "sent": level.sent, "skipped": level.skipped, "purges_waiting": level.purges_waiting,
+            });
+            with(told, "shared", figures)
+        }
+        None => told,
+    };
     with(told, "integrations", integrations.into())
 }
 
@@ -75,10 +93,11 @@ pub(super) async fn get(
     }))
 }
 
-/// Drops what is named.
+/// Drops what is named, so that it stays gone however the process ends.
 ///
 /// # Errors
-/// `unknown-operation`, and what is wrong with a call's parameters.
+/// `unknown-operation`, what is wrong with a call's parameters, and `internal` where the cache's file can be neither written
+/// nor removed.
 pub(super) async fn purge(
     services: &Arc<Services>,
     generation: &Arc<Generation>,
@@ -101,7 +120,25 @@ pub(super) async fn purge(
             return Err(Problem::new(Code::UnknownOperation, detail));
         }
     }
-    Ok(())
+    settle(services).await
+}
+
+/// Waits until the purge is on the disk.
+async fn settle(services: &Services) -> Result<(), Problem> {
+    let Some(disk) = services.cache_disk.get().map(Arc::clone) else { return Ok(()) };
+    match tokio::task::spawn_blocking(move || disk.settle()).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "what was purged may come back with the next start");
+            Err(Problem::new(
+                Code::Internal,
+                format!("{error}; what was purged may come back with the next start"),
+            ))
+        }
+        Err(_) => {
+            Err(Problem::new(Code::Internal, "the purge has taken effect; its way to the disk broke off"))
+        }
+    }
 }
 
 async fn place(

@@ -98,6 +98,7 @@ fn reload(sources: &Sources, parts: &Parts, services: &Services) -> Result<Reloa
                 config.outbox.as_ref().is_none_or(|settings| settings.path != queue.path())
             }),
         ),
+        ("cache.disk", old.config.cache.disk != config.cache.disk),
         ("cache.max_entry", old.config.cache.max_entry != config.cache.max_entry),
         ("cache.shared", old.config.cache.shared != config.cache.shared),
         ("cache.max_size", old.config.cache.max_size != config.cache.max_size),

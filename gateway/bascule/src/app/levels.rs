@@ -2,8 +2,9 @@
 
 use crate::{
     pipeline::{LiveIntegration, Services},
-    telemetry::{Concurrency, Held, Levels, SharedLevels},
+    telemetry::{Concurrency, Held, Levels, SharedLevels, attributes::metric},
 };
+use bascule_cache_shared::Level;
 use bascule_resilience::RateLimiter;
 use std::sync::{Arc, Weak};
 
@@ -13,6 +14,10 @@ pub(super) fn observe(services: &Arc<Services>) {
     services
         .telemetry
         .observe(Box::new(move || seen.upgrade().map(|services| levels(&services)).unwrap_or_default()));
+    let seen = Arc::downgrade(services);
+    services
+        .telemetry
+        .observe_kept(Box::new(move || seen.upgrade().map(|services| kept(&services)).unwrap_or_default()));
     let seen = Arc::downgrade(services);
     services.telemetry.observe_shared(Box::new(move || shared(&*seen.upgrade()?)));
 }
@@ -61,6 +66,30 @@ fn levels(services: &Services) -> Vec<Levels> {
         own.chain([whole]).collect::<Vec<_>>()
     };
     generation.integrations.values().flat_map(of).chain(outbox(services)).collect()
+}
+
+/// How things stand with the cache's file and the shared server.
+fn kept(services: &Services) -> Vec<(&'static str, u64)> {
+    let mut figures = Vec::new();
+    if let Some(disk) = services.cache_disk.get().map(|disk| disk.stats()) {
+        figures.extend([
+            (metric::CACHE_DISK_BYTES, disk.bytes),
+            (metric::CACHE_DISK_ENTRIES, disk.entries),
+            (metric::CACHE_DISK_SKIPPED, disk.skipped),
+        ]);
+    }
+    if let Some(level) = services.cache_shared.get().map(Level::stats) {
+        figures.extend([
+            (metric::CACHE_SHARED_HITS, level.hits),
+            (metric::CACHE_SHARED_MISSES, level.misses),
+            (metric::CACHE_SHARED_REFUSED, level.refused),
+            (metric::CACHE_SHARED_UNANSWERED, level.unanswered),
+            (metric::CACHE_SHARED_SENT, level.sent),
+            (metric::CACHE_SHARED_SKIPPED, level.skipped),
+            (metric::CACHE_SHARED_PURGES_WAITING, level.purges_waiting),
+        ]);
+    }
+    figures
 }
 
 /// What the outbox holds, also of integrations that are gone.

@@ -4,16 +4,18 @@ use super::{
     breakers::show,
     build::{Parts, build, with_plugin_problems},
     control::Reloader,
+    disk::{close_disk, open_disk},
     export::Exporter,
     levels,
     plugins::{describe, plugin_host},
     rollback::OPENINGS_MAX,
+    second_level::start_second_level,
     sources::PluginSources,
     watch::watch,
 };
 use crate::{
     admin::{AdminPlane, Control, Reloaded},
-    config::{ApiKeyPlace, Auth, Config, Diagnostic, Problems, Sources, TlsFiles, load},
+    config::{ApiKeyPlace, Auth, Config, Diagnostic, Problems, SharedSettings, Sources, TlsFiles, load},
     dataplane::DataPlane,
     delivery,
     pipeline::{Generation, Peers, Queue, Services},
@@ -142,6 +144,8 @@ pub fn assemble(options: &Options) -> Result<Assembled, StartError> {
     let (clock, random) = (Arc::new(TokioClock), Arc::new(SystemRandom));
     let services = Services {
         cache: Store::new(StoreConfig { max_size: config.cache.max_size, max_entry: config.cache.max_entry }),
+        cache_disk: SetOnce::new(),
+        cache_shared: SetOnce::new(),
         flights: Coalescer::new(COALESCED_MAX),
         outbox: SetOnce::new(),
         telemetry,
@@ -231,6 +235,7 @@ impl Running {
             let assembled = assemble(&assembling)?;
             let config = Arc::clone(&assembled.services.generation.load().config);
             open_outbox(&assembled.services, &config, Problems::new())?;
+            open_disk(&assembled.services, &config);
             Ok::<_, StartError>(assembled)
         })
         .await
@@ -286,7 +291,7 @@ impl Running {
         self.control.reload().await
     }
 
-    /// Stops accepting, lets calls in flight finish, flushes telemetry. Returns whether every call
+    /// Stops accepting, lets calls in flight finish, flushes the cache's file and telemetry. Returns whether every call
     /// could finish within `server.drain_timeout`.
     pub async fn shutdown(self) -> bool {
         self.ready.store(false, Ordering::Relaxed);
@@ -296,6 +301,7 @@ impl Running {
             drained &= work.await.unwrap_or(false);
         }
         self.chores.iter().for_each(JoinHandle::abort);
+        close_disk(&self.services, FLUSH_MAX).await;
         let _ = tokio::time::timeout(FLUSH_MAX, self.services.telemetry.shutdown()).await;
         drained
     }
@@ -324,14 +330,21 @@ async fn roll_back(control: Arc<Reloader>, mut openings: mpsc::Receiver<PluginId
 /// Begins to connect to the server that is shared with other gateways, if there is one. It is not waited for.
 fn connect(services: &Services, tls: &Tls, config: &Config) {
     let Some(settings) = &config.cache.shared else { return };
+    services.peers.connect(shared_server(services, tls, settings));
+    start_second_level(services, settings, shared_server(services, tls, settings));
+}
+
+/// A connection to it.
+fn shared_server(services: &Services, tls: &Tls, settings: &SharedSettings) -> Shared {
     let random = Arc::clone(&services.random);
     let mut options = bascule_shared::Options::new(move || random.unit());
     options.timeout = settings.timeout;
     options.prefix.clone_from(&settings.prefix);
     let mut tls = ClientConfig::clone(tls.config());
+    // Offered protocols are those of HTTP.
     tls.alpn_protocols.clear();
     options.tls = Some(Arc::new(tls));
-    services.peers.connect(Shared::start(settings.server.clone(), options));
+    Shared::start(settings.server.clone(), options)
 }
 
 async fn peers(services: Arc<Services>) {

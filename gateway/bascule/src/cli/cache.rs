@@ -129,6 +129,19 @@ fn table(stats: &Value) -> String {
         );
     }
     let _ = writeln!(text, "capacity {} bytes", number(stats, "capacity"));
+    if let Some(disk) = stats.get("disk") {
+        let (entries, bytes, skipped) =
+            (number(disk, "entries"), number(disk, "bytes"), number(disk, "skipped"));
+        let _ = writeln!(text, "on disk {entries} entries, {bytes} bytes, {skipped} changes not written");
+    }
+    if let Some(shared) = stats.get("shared") {
+        let (hits, misses) = (number(shared, "hits"), number(shared, "misses"));
+        let (refused, waiting) = (number(shared, "refused"), number(shared, "purges_waiting"));
+        let _ = writeln!(
+            text,
+            "shared server {hits} hits, {misses} misses, {refused} refused, {waiting} purges wait"
+        );
+    }
     text
 }
 
@@ -147,6 +160,12 @@ mod tests {
         assert_eq!(lines[1], ["shop", "2", "300", "0", "4", "75.0", "%"]);
         assert_eq!(lines[2], ["all", "2", "300", "1", "0", "-"]);
         assert_eq!(lines[3], ["capacity", "9", "bytes"]);
+        assert_eq!(lines.len(), 4, "a file is told of where there is one");
+        let text = table(&json!({"disk": {"entries": 3, "bytes": 400, "skipped": 5}}));
+        let told = json!({"shared": {"hits": 1, "misses": 2, "refused": 3, "purges_waiting": 4}});
+        let shared = "shared server 1 hits, 2 misses, 3 refused, 4 purges wait";
+        assert_eq!(table(&told).lines().last(), Some(shared));
+        assert_eq!(text.lines().last(), Some("on disk 3 entries, 400 bytes, 5 changes not written"));
     }
 
     #[test]

@@ -63,7 +63,7 @@ struct Wanted {
 /// Answers from the store, or with what the provider says, by the rules of HTTP.
 pub(super) async fn through(call: &mut Call, rule: HttpCache) -> Result<Answer, Box<Failure>> {
     let services = Arc::clone(&call.services);
-    let now = services.now();
+    let mut now = services.now();
     call.progress.switch(CallPhase::Cache, now);
     if let Some(because) = passes(call) {
         let result = told(fetch(call.take_fetch(None)).await, because)?;
@@ -72,7 +72,17 @@ pub(super) async fn through(call: &mut Call, rule: HttpCache) -> Result<Answer, 
     let request = fields(call).into_owned();
     let directives = RequestDirectives::of(&request);
     let key = key(call);
-    let found = services.cache.select(&key, &call.operation.scope, &request, now);
+    let select = |now| services.cache.select(&key, &call.operation.scope, &request, now);
+    let mut found = select(now);
+    // What the caller does not want from a store, it does not want from another one either.
+    let is_missing = match &found {
+        Err(_) => !directives.no_cache,
+        Ok(variant) => variant.use_at(now, &directives) == Use::Validate(Forward::Stale),
+    };
+    if is_missing && lookup::found_elsewhere(call, &key).await {
+        now = services.now();
+        found = select(now);
+    }
     let (because, stored) = match found {
         Err(because) => (because, None),
         Ok(variant) => match variant.use_at(now, &directives) {

@@ -19,6 +19,8 @@ use crate::{
 };
 use arc_swap::ArcSwap;
 use bascule_cache::{Coalescer, Scope, Store};
+use bascule_cache_disk::Disk;
+use bascule_cache_shared::Level;
 use bascule_plugin_host::Plugin;
 use bascule_resilience::{
     Breaker, Bulkhead, Clock, HealthStats, HedgeConfig, Priority, Random, RateLimiter, RetryBudget,
@@ -43,6 +45,10 @@ pub(super) type Flight = bascule_cache::Flight<Landing, Result<Reply, Box<Failur
 pub struct Services {
     /// Stored answers.
     pub cache: Arc<Store>,
+    /// The file that keeps them over a restart. Set at the start of what serves, or never.
+    pub cache_disk: SetOnce<Arc<Disk>>,
+    /// Their second level, on a server that several gateways share. Set like the file.
+    pub cache_shared: SetOnce<Level>,
     /// Fetches that several callers wait for.
     pub flights: Arc<Flights>,
     /// Calls that are kept for later. Set once, when a configuration at work first has an `[outbox]`; what makes no

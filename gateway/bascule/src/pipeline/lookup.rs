@@ -191,10 +191,16 @@ fn canonical(value: &Value) -> String {
 /// Answers from the cache, or from the one fetch that is under way for the key.
 pub(super) async fn through_cache(call: &mut Call, key: Key) -> Result<Answer, Box<Failure>> {
     let services = Arc::clone(&call.services);
-    let now = services.now();
+    let mut now = services.now();
     call.progress.switch(CallPhase::Cache, now);
     let metrics = &call.operation.metrics;
-    if let Some(entry) = services.cache.get(&key, &call.operation.scope, now) {
+    let mut found = services.cache.get(&key, &call.operation.scope, now);
+    let is_of_use = |entry: &Arc<Entry>| entry.freshness(now) <= Freshness::Revalidate;
+    if !found.as_ref().is_some_and(is_of_use) && found_elsewhere(call, &key).await {
+        now = services.now();
+        found = services.cache.get(&key, &call.operation.scope, now);
+    }
+    if let Some(entry) = found {
         match entry.freshness(now) {
             Freshness::Fresh => {
                 metrics.cache("hit");
@@ -224,6 +230,14 @@ pub(super) async fn through_cache(call: &mut Call, key: Key) -> Result<Answer, B
             result.map(|reply| reply.into_answer(CacheStatus::Miss { stored: false, collapsed: false }))
         }
         Joined::Alone => alone(call).await,
+    }
+}
+
+/// Whether other gateways have put an answer where this one can have it; then it is in the store now.
+pub(super) async fn found_elsewhere(call: &Call, key: &Key) -> bool {
+    match call.services.cache_shared.get() {
+        Some(level) => level.find(key, &call.operation.scope).await,
+        None => false,
     }
 }
 

@@ -43,6 +43,26 @@ pub mod metric {
     pub const CACHE_ENTRIES: &str = "cache_entries";
     /// Stored answers that were given up for lack of room.
     pub const CACHE_EVICTIONS: &str = "cache_evictions";
+    /// Octets of the file that keeps stored answers.
+    pub const CACHE_DISK_BYTES: &str = "cache_disk_bytes";
+    /// Stored answers in it.
+    pub const CACHE_DISK_ENTRIES: &str = "cache_disk_entries";
+    /// Changes that were not written to it.
+    pub const CACHE_DISK_SKIPPED: &str = "cache_disk_skipped";
+    /// Answers that were found on the shared server.
+    pub const CACHE_SHARED_HITS: &str = "cache_shared_hits";
+    /// Answers that were not there, or purged.
+    pub const CACHE_SHARED_MISSES: &str = "cache_shared_misses";
+    /// Answers that were there and did not verify.
+    pub const CACHE_SHARED_REFUSED: &str = "cache_shared_refused";
+    /// Looks at the shared server without an answer in time.
+    pub const CACHE_SHARED_UNANSWERED: &str = "cache_shared_unanswered";
+    /// Changes that were sent to it.
+    pub const CACHE_SHARED_SENT: &str = "cache_shared_sent";
+    /// Changes that were not sent to it.
+    pub const CACHE_SHARED_SKIPPED: &str = "cache_shared_skipped";
+    /// Purges that wait for it.
+    pub const CACHE_SHARED_PURGES_WAITING: &str = "cache_shared_purges_waiting";
     /// Whether the server that gateways share is connected.
     pub const SHARED_CONNECTED: &str = "shared_server_connected";
     /// Seconds that an answer of that server takes lately.

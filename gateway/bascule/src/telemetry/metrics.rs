@@ -7,6 +7,7 @@
 
 mod bound;
 mod instruments;
+mod kept;
 mod lazy;
 mod ledger;
 mod levels;
@@ -27,6 +28,7 @@ use prometheus::{Registry, TextEncoder};
 
 pub use bound::{IntegrationMetrics, OperationMetrics};
 use instruments::Instruments;
+pub(crate) use kept::LookAtKept;
 pub(crate) use levels::Look;
 pub use levels::{Concurrency, Held, Levels};
 pub use lookups::CacheLookups;
@@ -52,6 +54,7 @@ pub(super) struct Metrics {
     plugins: PluginMetrics,
     plugins_own: PluginOwn,
     levels: levels::Source,
+    kept: kept::KeptSource,
     shared: shared::Source,
 }
 
@@ -84,9 +87,20 @@ impl Metrics {
         let plugins_own = PluginOwn::new(meter.clone());
         let levels = levels::Source::default();
         levels::register(&meter, &levels);
+        let kept = kept::KeptSource::default();
+        kept::register(&meter, &kept);
         let shared = shared::Source::default();
         shared::register(&meter, &shared);
-        Ok(Self { provider: Some(provider), registry, instruments, plugins, plugins_own, levels, shared })
+        Ok(Self {
+            provider: Some(provider),
+            registry,
+            instruments,
+            plugins,
+            plugins_own,
+            levels,
+            kept,
+            shared,
+        })
     }
 
     pub(super) fn operation(&self, integration: &str, operation: &str) -> OperationMetrics {
@@ -117,6 +131,11 @@ impl Metrics {
     pub(super) fn observe(&self, look: Look) {
         // A second source would belong to a second set of services, of which a process has one.
         let _ = self.levels.set(look);
+    }
+
+    /// The same for where the cache is kept beside the memory.
+    pub(super) fn observe_kept(&self, look: LookAtKept) {
+        let _ = self.kept.set(look);
     }
 
     /// The same for what is read of the shared server.

@@ -62,6 +62,17 @@ impl Selecting {
         })
     }
 
+    /// Names and values, as they are kept.
+    pub(crate) fn fields(&self) -> impl ExactSizeIterator<Item = (&HeaderName, Option<&[u8]>)> {
+        self.0.iter().map(|field| (&field.name, field.value.as_deref()))
+    }
+
+    /// What [`fields`](Self::fields) gave. None for more names than an answer can have.
+    pub(crate) fn of_fields(fields: Vec<(HeaderName, Option<Box<[u8]>>)>) -> Option<Self> {
+        let field = |(name, value)| Field { name, value };
+        (fields.len() <= NAMES_MAX).then(|| Self(fields.into_iter().map(field).collect()))
+    }
+
     /// The bytes that it occupies outside of its own struct.
     pub(crate) fn weight(&self) -> usize {
         let of_one = |field: &Field| {

@@ -10,6 +10,7 @@ use http::HeaderMap;
 use crate::{
     entry::{Entry, Freshness},
     purges::Purges,
+    record::{Contents, Kept},
     rfc9111::Forward,
     scope::{Epoch, Scope},
     space::Occupant,
@@ -99,6 +100,57 @@ impl Slot {
             .max_by_key(|stamped| stamped.variant.made_on())
             .map(|stamped| Arc::clone(&stamped.variant))
             .ok_or(why)
+    }
+
+    /// What of it is to be served yet; None if nothing is.
+    pub(super) fn kept(&self, purges: &Purges, now: Instant) -> Option<Kept> {
+        match self.without_gone_parts(purges, now)? {
+            Self::Entry(entry, tags, _) => Some(Kept::new(entry.scope.clone(), Contents::Entry(entry, tags))),
+            Self::Variants(variants) => {
+                let scope = variants.first()?.variant.reply().scope.clone();
+                let variants = variants.into_iter().map(|stamped| stamped.variant).collect();
+                Some(Kept::new(scope, Contents::Variants(variants)))
+            }
+        }
+    }
+
+    /// What was kept elsewhere beside what is held; None if nothing of it is news. Of two entries the younger one stays, of
+    /// two variants for the same requests the one that was made later.
+    pub(super) fn restored(
+        held: Option<&Self>,
+        contents: Contents,
+        epoch: Epoch,
+        purges: &Purges,
+        now: Instant,
+        limits: SlotLimits,
+    ) -> Option<Self> {
+        let held = held.and_then(|slot| slot.without_gone_parts(purges, now));
+        match (held, contents) {
+            (None, Contents::Entry(entry, tags)) => Some(Self::Entry(entry, tags, epoch)),
+            (Some(Self::Entry(held, ..)), Contents::Entry(entry, tags)) if entry.age(now) < held.age(now) => {
+                Some(Self::Entry(entry, tags, epoch))
+            }
+            (Some(_), Contents::Entry(..)) | (Some(Self::Entry(..)), Contents::Variants(_)) => None,
+            (held, Contents::Variants(variants)) => {
+                let mut slot = held;
+                let mut news = false;
+                for variant in variants.into_iter().filter(|variant| !variant.is_dead(now)) {
+                    if slot.as_ref().is_none_or(|slot| !slot.has_newer(&variant)) {
+                        slot = Some(Self::with_variant(slot.as_ref(), variant, epoch, purges, limits));
+                        news = true;
+                    }
+                }
+                slot.filter(|_| news)
+            }
+        }
+    }
+
+    /// Whether the same requests select one that was not made before this.
+    fn has_newer(&self, variant: &Variant) -> bool {
+        let Self::Variants(variants) = self else { return false };
+        variants.iter().any(|held| {
+            held.variant.selecting() == variant.selecting() && held.variant.made_on() >= variant.made_on()
+        })
     }
 
     /// Nothing of it is to be served any more.

@@ -435,3 +435,116 @@ fn a_variant_over_the_limit_is_refused_and_compaction_leaves_buffers_behind() {
     assert_eq!(store.put_variant(key("u"), big, store.epoch(&scope)), Stored::TooLarge);
     assert_eq!(store.select(&key("u"), &scope, &asking("1"), now).err(), Some(Forward::UriMiss));
 }
+
+/// What a follower heard, in order.
+#[derive(Default)]
+struct Told(parking_lot::Mutex<Vec<String>>);
+
+impl Follower for Told {
+    fn stored(&self, key: &Key) {
+        self.0.lock().push(format!("stored {key}"));
+    }
+
+    fn removed(&self, key: &Key) {
+        self.0.lock().push(format!("removed {key}"));
+    }
+
+    fn purged(&self, purge: &Purge, heard: Heard) {
+        let text = match purge {
+            Purge::Everything => "purged everything".to_owned(),
+            Purge::Integration(name) => format!("purged {name}"),
+            Purge::Operation { integration, operation } => format!("purged {integration}.{operation}"),
+            Purge::Tag(number) => format!("purged tag {number}"),
+            Purge::Key(key) => format!("purged key {key}"),
+        };
+        self.0.lock().push(if heard == Heard::Elsewhere { format!("{text}, elsewhere") } else { text });
+    }
+}
+
+#[test]
+fn a_follower_hears_of_what_was_stored_and_purged_and_of_nothing_else() {
+    let (store, now) = (Store::new(StoreConfig::default()), Instant::now());
+    let (heard, other) = (Arc::new(Told::default()), Arc::new(Told::default()));
+    let scope = store.scope("github", "get_user");
+    store.follow(Arc::clone(&heard) as Arc<dyn Follower>);
+    store.follow(Arc::clone(&other) as Arc<dyn Follower>);
+    let epoch = store.epoch(&scope);
+    put(&store, "a", &scope, now);
+    let kept = store.kept(&key("a"), now).unwrap();
+    assert!(store.kept(&key("b"), now).is_none() && store.kept(&key("a"), now + TTL * 2).is_none());
+    store.remove(&key("a"));
+    assert_eq!(store.restore(&key("a"), kept, epoch, now), Restored::Yes);
+    store.purge_key(&key("a"));
+    assert_eq!(store.put(key("a"), entry(&scope, "x", now), epoch), Stored::Purged);
+    store.purge_tag("github", "t");
+    store.purge_operation("github", "get_user");
+    // Nothing of it is held here, but it may be elsewhere.
+    assert!(!store.purge_integration("gitlab"));
+    let (a, tag) = (key("a"), tags::counter("github", "t"));
+    let expected = [
+        format!("stored {a}"),
+        format!("removed {a}"),
+        format!("purged key {a}"),
+        format!("purged tag {tag}"),
+        "purged github.get_user".to_owned(),
+        "purged gitlab".to_owned(),
+    ];
+    assert_eq!(*heard.0.lock(), expected);
+    assert_eq!(*other.0.lock(), expected, "all of them hear it");
+}
+
+#[test]
+fn a_purge_from_elsewhere_does_what_one_of_here_does_and_is_told_as_such() {
+    let (store, now) = (Store::new(StoreConfig::default()), Instant::now());
+    let (told, scope) = (Arc::new(Told::default()), store.scope("github", "get_user"));
+    let purges = [
+        Purge::Everything,
+        Purge::Integration("github".into()),
+        Purge::Operation { integration: "github".into(), operation: "get_user".into() },
+        Purge::Tag(tags::counter("github", "t")),
+        Purge::Key(key("a")),
+    ];
+    store.follow(Arc::clone(&told) as Arc<dyn Follower>);
+    for purge in purges {
+        let (epoch, tags) = (store.epoch(&scope), Tags::new("github", ["t"]).unwrap());
+        assert_eq!(store.put_tagged(key("a"), entry(&scope, "x", now), tags.clone(), epoch), Stored::Yes);
+        assert_eq!(store.keys(|found| *found == key("a")), [key("a")]);
+        store.purge_elsewhere(&purge);
+        assert!(store.get(&key("a"), &scope, now).is_none(), "{purge:?}");
+        assert!(told.0.lock().last().unwrap().ends_with("elsewhere"));
+        assert_eq!(store.put_tagged(key("a"), entry(&scope, "x", now), tags, epoch), Stored::Purged);
+    }
+}
+
+#[test]
+fn the_younger_of_two_answers_by_rule_stays() {
+    let (store, now) = (Store::new(StoreConfig::default()), Instant::now());
+    let scope = store.scope("github", "get_user");
+    let (old, young) = (entry(&scope, "old", now), entry(&scope, "young", now + TTL));
+    let restored = |entry: Entry, store: &Store| {
+        let first = Store::new(StoreConfig::default());
+        let (key, at) = (key("a"), entry.stored_at);
+        first.put(key, entry, first.epoch(&scope));
+        store.restore(&key, first.kept(&key, at).unwrap(), store.epoch(&scope), now + TTL)
+    };
+    assert_eq!(restored(old.clone(), &store), Restored::Yes);
+    assert_eq!(restored(young, &store), Restored::Yes);
+    assert_eq!(restored(old, &store), Restored::Known);
+    assert_eq!(store.get(&key("a"), &scope, now + TTL).unwrap().body, "young");
+}
+
+#[test]
+fn to_look_at_what_is_kept_is_no_use_of_it() {
+    // Room for a few: what is asked for again stays, what is only copied goes first.
+    let store = Store::new(StoreConfig { max_size: 16 << 10, max_entry: 16 << 10 });
+    let (scope, now) = (store.scope("github", "get_user"), Instant::now());
+    put(&store, "used", &scope, now);
+    put(&store, "copied", &scope, now);
+    assert!(store.get(&key("used"), &scope, now).is_some());
+    assert!(store.kept(&key("copied"), now).is_some());
+    for index in 0..64 {
+        put(&store, &format!("flood {index}"), &scope, now);
+    }
+    assert!(store.get(&key("used"), &scope, now).is_some());
+    assert!(store.get(&key("copied"), &scope, now).is_none());
+}

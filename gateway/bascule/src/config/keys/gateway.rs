@@ -198,6 +198,11 @@ static STORE: Table = Table {
         key("max_entry", Kind::Size, "What one entry may weigh; a larger answer is passed on, not stored.")
             .or("\"1MiB\""),
         key(
+            "disk",
+            Kind::Table(&DISK),
+            "Keeps what is stored over a restart; absent: every start begins without answers.",
+        ),
+        key(
             "shared",
             Kind::Secret,
             "The Redis or Valkey that this gateway shares with others: `redis://[user][:password@]host[:port][/db]`, \
@@ -216,6 +221,28 @@ static STORE: Table = Table {
             "What the names of all its keys and channels begin with. Gateways that share state have the same one.",
         )
         .or("\"bascule\""),
+    ],
+};
+
+static DISK: Table = Table {
+    name: "disk",
+    title: "[cache.disk]",
+    about: "The file in which the response store outlives the process. Changes take effect with the next start. Every key may \
+            be left out.",
+    keys: &[
+        key(
+            "path",
+            Kind::Text,
+            "The file, on a local disk; made when it is missing, for its owner alone; its folder is not. A relative path \
+             starts in the folder of `bascule.toml`. No two gateways share one.",
+        )
+        .or("\"cache.db\""),
+        key(
+            "max_size",
+            Kind::Size,
+            "How large the file may be; what was stored first is given up. Beside it there is a log of some MiB.",
+        )
+        .or("\"256MiB\""),
     ],
 };
 

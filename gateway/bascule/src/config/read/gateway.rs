@@ -69,7 +69,7 @@ impl Default for Gateway {
                 sample: 1.0,
                 completion_log: true,
             },
-            cache: CacheSettings { max_size: 64 * MIB, max_entry: MIB, shared: None },
+            cache: CacheSettings { max_size: 64 * MIB, max_entry: MIB, disk: None, shared: None },
             has_shared: false,
             journal: None,
             outbox: None,
@@ -104,6 +104,16 @@ pub(crate) fn gateway(top: Reader<'_, '_>) -> Gateway {
     let outbox = top.field("outbox");
     gateway.has_outbox = outbox.is_some();
     gateway.outbox = outbox.and_then(|field| field.table()).and_then(super::outbox::outbox);
+    let paths = (&gateway.cache.disk, &gateway.outbox);
+    if let (Some(disk), Some(outbox)) = paths
+        && disk.path == outbox.path
+    {
+        top.problem(
+            "cache",
+            "the cache and the outbox are in the same file",
+            "give `cache.disk.path` a file of its own",
+        );
+    }
     if let Some(field) = top.field("breakers") {
         gateway.breakers = shared_breakers(&field);
     }
@@ -299,6 +309,7 @@ fn store(cache: &mut CacheSettings, table: Reader<'_, '_>) {
             "raise `max_size` or lower `max_entry`",
         );
     }
+    cache.disk = table.field("disk").and_then(|field| field.table()).and_then(super::outbox::cache_disk);
     cache.shared = super::shared::shared(&table);
     table.finish();
 }

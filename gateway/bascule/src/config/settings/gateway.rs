@@ -1,6 +1,7 @@
 //! Settings of the gateway itself: `bascule.toml`.
 
 use crate::model::Secret;
+use bascule_cache_disk::Options as CacheDisk;
 use bascule_outbox::Bounds;
 use bascule_resilience::{Priority, RateWindow};
 use bascule_shared::Server;
@@ -117,6 +118,8 @@ pub struct CacheSettings {
     pub max_size: u64,
     /// What one entry may weigh, in octets; default 1 MiB.
     pub max_entry: u64,
+    /// The file that keeps it over a restart; absent: it begins empty.
+    pub disk: Option<CacheDisk>,
     /// The server that is shared with other gateways; none: nothing is shared.
     pub shared: Option<SharedSettings>,
 }

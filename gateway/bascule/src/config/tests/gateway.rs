@@ -2,6 +2,7 @@
 
 use super::{assert_one, gateway_problems, load_texts};
 use crate::config::{JournalSettings, OutboxSettings, SkipSet, Sources, load};
+use bascule_cache_disk::Options as CacheDisk;
 use bascule_outbox::Bounds;
 use std::{num::NonZeroU32, time::Duration};
 
@@ -119,6 +120,21 @@ fn a_journal_has_a_folder_and_bounds() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let text = format!("[journal]\nfolder = \"{}\"\n", file.path().display());
     assert_one(&gateway_problems(&text), &["2: journal.folder", "is not a folder"]);
+}
+
+#[test]
+fn a_store_may_be_kept_in_a_file_of_its_own() {
+    let disk = |text: &str| load_texts(text, &[], &[]).unwrap().config.cache.disk;
+    assert_eq!(disk("[cache]\n"), None);
+    let of = |path: &str, max_size| Some(CacheDisk { path: path.into(), max_size });
+    assert_eq!(disk("[cache.disk]\n"), of("nowhere/cache.db", 256 << 20));
+    assert_eq!(
+        disk("[cache]\ndisk = { path = \"/var/c.db\", max_size = \"1MiB\" }\n"),
+        of("/var/c.db", 1 << 20)
+    );
+    assert_one(&gateway_problems("[cache.disk]\npath = \" \"\n"), &["2: cache.disk.path: ` ` is not a file"]);
+    let same = gateway_problems("[cache.disk]\npath = \"x.db\"\n[outbox]\npath = \"x.db\"\n");
+    assert_one(&same, &["cache: the cache and the outbox are in the same file"]);
 }
 
 #[test]

@@ -1,0 +1,160 @@
+//! Opening the file: one owner, a format that is known, contents that are sound. And what becomes of one that is not.
+//!
+//! The lock is SQLite's own (`locking_mode = EXCLUSIVE`), which the system gives back when the process ends, however it
+//! ends. A network file system has no locks to rely on: the file belongs on a local disk.
+//!
+//! The decision: only a file that says that it is ours is ever emptied, moved or removed. Whoever names another file by
+//! mistake loses nothing but the cache's warm start.
+
+use crate::OpenError;
+use rusqlite::{Connection, Error, ErrorCode};
+use std::{
+    ffi::OsString,
+    fs::{self, File, OpenOptions},
+    io::{self, ErrorKind},
+    os::unix::fs::{FileExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// How long to wait for a predecessor that is about to close the file.
+const BUSY_MAX: Duration = Duration::from_secs(2);
+/// Octets that the write-ahead log may keep on the disk when it is empty.
+const LOG_KEPT: i64 = 0;
+/// Marks the file as ours: `Bsca`.
+const APPLICATION: i64 = 0x4273_6361;
+/// Where SQLite keeps that, in four octets.
+const APPLICATION_AT: u64 = 68;
+/// The one format; a file of another one begins anew, as it is a cache.
+const FORMAT: i64 = 1;
+
+/// Opens the file, and makes it when it is missing.
+pub(crate) fn open(path: &Path) -> Result<Connection, OpenError> {
+    create(path).map_err(|source| OpenError::Create { path: path.to_owned(), source })?;
+    match ready(path) {
+        // It has no owner who could read it: to close it here gives up nobody's lock.
+        Err(OpenError::Damaged { .. }) if !is_ours(path) => Err(OpenError::Foreign { path: path.to_owned() }),
+        opened => opened,
+    }
+}
+
+fn ready(path: &Path) -> Result<Connection, OpenError> {
+    let failed = |error| named(path, error);
+    let mut connection = Connection::open(path).map_err(failed)?;
+    let (application, tables) = owner(&connection).map_err(failed)?;
+    if application != APPLICATION && (application, tables) != (0, 0) {
+        return Err(OpenError::Foreign { path: path.to_owned() });
+    }
+    prepare(&connection).map_err(failed)?;
+    let detail: String =
+        connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0)).map_err(failed)?;
+    if detail != "ok" {
+        return Err(OpenError::Damaged { path: path.to_owned(), detail });
+    }
+    let format: i64 =
+        connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
+    if format != FORMAT {
+        begin(&mut connection).map_err(failed)?;
+    }
+    Ok(connection)
+}
+
+/// It holds answers that may be for some callers alone: nobody but its owner reads it. One that is there is left alone,
+/// for to close it here would give up the lock that this process may have on it.
+fn create(path: &Path) -> io::Result<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Whose file it says it is, and how much is in it.
+fn owner(connection: &Connection) -> Result<(i64, i64), Error> {
+    connection.busy_timeout(BUSY_MAX)?;
+    // Before the first look: the lock that it takes is kept.
+    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    let tables = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let application = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    Ok((application, tables))
+}
+
+/// The same of a file that SQLite cannot read.
+fn is_ours(path: &Path) -> bool {
+    let mut octets = [0; 4];
+    let read = File::open(path).and_then(|file| file.read_exact_at(&mut octets, APPLICATION_AT));
+    read.is_ok() && i64::from(u32::from_be_bytes(octets)) == APPLICATION
+}
+
+fn prepare(connection: &Connection) -> Result<(), Error> {
+    // Has an effect on a new file alone, and only here.
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    // Before there is a log: the file itself is to say whose it is.
+    connection.pragma_update(None, "application_id", APPLICATION)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "journal_size_limit", LOG_KEPT)?;
+    // What was purged is not to be read in the file's free pages either.
+    connection.pragma_update(None, "secure_delete", "ON")?;
+    // Takes the lock now rather than with the first write.
+    connection.execute_batch("BEGIN EXCLUSIVE; COMMIT")
+}
+
+/// Makes the tables, in place of those of another format.
+fn begin(connection: &mut Connection) -> Result<(), Error> {
+    let transaction = connection.transaction()?;
+    transaction.execute_batch("DROP TABLE IF EXISTS entries; DROP TABLE IF EXISTS tags;")?;
+    transaction.execute_batch(include_str!("schema.sql"))?;
+    transaction.pragma_update(None, "user_version", FORMAT)?;
+    transaction.commit()
+}
+
+/// Gives a damaged file another name, in place of the last one that was damaged.
+pub(crate) fn move_aside(path: &Path) -> io::Result<PathBuf> {
+    let to = beside(path, ".damaged");
+    fs::rename(path, &to)?;
+    remove_if_there(&beside(path, "-wal"))?;
+    Ok(to)
+}
+
+/// Removes a file of ours, durably. The log goes after it: a log without its file is nothing, a file without its log may
+/// hold what was purged.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    remove_if_there(path)?;
+    remove_if_there(&beside(path, "-wal"))?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// [`remove`] where the file could not be opened: one that cannot say that it is ours stays, which is an error.
+pub(crate) fn expunge(path: &Path) -> io::Result<()> {
+    if !fs::exists(path)? {
+        return Ok(());
+    }
+    if !is_ours(path) {
+        return Err(io::Error::other("the file cannot be read"));
+    }
+    remove(path)
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(ending);
+    name.into()
+}
+
+fn named(path: &Path, error: Error) -> OpenError {
+    let path = path.to_owned();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => OpenError::InUse { path },
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+            OpenError::Damaged { path, detail: error.to_string() }
+        }
+        _ => OpenError::Storage { path, source: error },
+    }
+}

@@ -1,0 +1,157 @@
+//! What is still to be written: keys that changed, and purges.
+//!
+//! The decision: both are bounded, and differ in what happens beyond. A key too many is skipped and counted: it is one miss
+//! after the next start. A purge too many makes all of them a purge of everything: that costs more misses, and is never
+//! forgotten.
+//!
+//! Purges are taken before keys, whatever came first. That is right because a purge has taken effect in the store before it
+//! comes here, and what a key stands for is read from the store after that.
+
+use crate::Unsettled;
+use bascule_cache::{Follower, Heard, Key, Purge};
+use parking_lot::{Condvar, Mutex};
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::mpsc::SyncSender,
+};
+
+/// Keys that wait, about 2 MiB with their index: some seconds of what a disk takes.
+pub(crate) const KEYS_MAX: usize = 16_384;
+/// Purges that wait.
+pub(crate) const PURGES_MAX: usize = 4096;
+/// Keys that are taken at a time: they share a transaction, which a purge may have to wait for.
+const TAKEN_MAX: usize = 64;
+
+#[derive(Default)]
+pub(crate) struct Pending {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    keys: VecDeque<Key>,
+    /// The same keys.
+    known: HashSet<Key>,
+    purges: Vec<Purge>,
+    everything: bool,
+    waiting: Vec<Waiting>,
+    skipped: u64,
+    closed: bool,
+}
+
+/// Where somebody waits for the purges so far to be on the disk.
+pub(crate) type Waiting = SyncSender<Result<(), Unsettled>>;
+
+/// What is to be written together.
+#[derive(Default)]
+pub(crate) struct Work {
+    /// Nothing that is in the file is to stay.
+    pub(crate) everything: bool,
+    pub(crate) purges: Vec<Purge>,
+    pub(crate) keys: Vec<Key>,
+    pub(crate) waiting: Vec<Waiting>,
+}
+
+impl Pending {
+    /// Waits for something to do. None when there is nothing and there will be nothing any more.
+    pub(crate) fn take(&self) -> Option<Work> {
+        let mut state = self.state.lock();
+        while state.is_empty() && !state.closed {
+            self.changed.wait(&mut state);
+        }
+        if state.is_empty() {
+            return None;
+        }
+        let count = state.keys.len().min(TAKEN_MAX);
+        let keys: Vec<Key> = state.keys.drain(..count).collect();
+        for key in &keys {
+            state.known.remove(key);
+        }
+        Some(Work {
+            everything: std::mem::take(&mut state.everything),
+            purges: std::mem::take(&mut state.purges),
+            keys,
+            waiting: std::mem::take(&mut state.waiting),
+        })
+    }
+
+    /// Tells `waiting` when the purges so far are on the disk. False when nobody writes any more.
+    pub(crate) fn wait(&self, waiting: Waiting) -> bool {
+        self.change(|state| {
+            if !state.closed {
+                state.waiting.push(waiting);
+            }
+            !state.closed
+        })
+    }
+
+    /// What is pending is still taken, and nothing that comes later.
+    pub(crate) fn close(&self) {
+        self.change(|state| state.closed = true);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state.lock().closed
+    }
+
+    /// Counts what was not written.
+    pub(crate) fn skip(&self, keys: usize) {
+        self.state.lock().skipped += keys as u64;
+    }
+
+    pub(crate) fn skipped(&self) -> u64 {
+        self.state.lock().skipped
+    }
+
+    fn purge(&self, purge: Purge) {
+        self.change(|state| {
+            if state.everything || state.purges.last() == Some(&purge) {
+                return;
+            }
+            if purge == Purge::Everything || state.purges.len() >= PURGES_MAX {
+                state.everything = true;
+                state.purges = Vec::new();
+            } else {
+                state.purges.push(purge);
+            }
+        });
+    }
+
+    fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+        let changed = change(&mut self.state.lock());
+        self.changed.notify_one();
+        changed
+    }
+}
+
+impl State {
+    fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.purges.is_empty() && !self.everything && self.waiting.is_empty()
+    }
+}
+
+impl Follower for Pending {
+    fn stored(&self, key: &Key) {
+        self.change(|state| {
+            if state.known.contains(key) {
+                return;
+            }
+            if state.closed || state.keys.len() >= KEYS_MAX {
+                state.skipped += 1;
+                return;
+            }
+            state.known.insert(*key);
+            state.keys.push_back(*key);
+        });
+    }
+
+    /// What is in the file must not outlive it, so this is no key that may be skipped.
+    fn removed(&self, key: &Key) {
+        self.purge(Purge::Key(*key));
+    }
+
+    fn purged(&self, purge: &Purge, _heard: Heard) {
+        self.purge(purge.clone());
+    }
+}

@@ -1,0 +1,236 @@
+//! The one thread that owns the file.
+//!
+//! ```text
+//!          ┌──── cannot be written: removed ────┐
+//!   open ──┴──► written, transaction by transaction   ──► closed, tried again after a minute ──► open, and empty
+//! ```
+//!
+//! A transaction with a purge in it is synced to the disk before anybody hears that it is done; others are left to the
+//! system, which loses nothing when a process is killed. The reads of the store are within the transaction, so behind every
+//! purge that was pending before.
+
+use crate::{
+    Clock, Notice, OpenError, Options, Unsettled,
+    open::{expunge, move_aside, open, remove},
+    pending::{Pending, Work},
+    restore::restore,
+    table,
+};
+use bascule_cache::Store;
+use parking_lot::Mutex;
+use rusqlite::{Connection, Result};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// How long a file that cannot be used is left alone.
+const AGAIN_AFTER: Duration = Duration::from_secs(60);
+/// Octets of records that share a transaction, and with that the size of the log.
+const GROUP_MAX: u64 = 4 << 20;
+/// The part of the file that one record may take, as a divisor.
+const RECORD_PART: u64 = 8;
+
+/// What the file holds: octets and entries.
+#[derive(Default)]
+pub(crate) struct Figures(Mutex<(u64, u64)>);
+
+pub(crate) struct Writer {
+    options: Options,
+    store: Arc<Store>,
+    pending: Arc<Pending>,
+    figures: Arc<Figures>,
+    clock: Clock,
+    notices: Box<dyn Fn(Notice) + Send>,
+}
+
+/// The file as the thread sees it.
+enum File {
+    Open { db: Connection, entries: u64 },
+    Closed(Closed),
+}
+
+struct Closed {
+    try_at: Instant,
+    /// There may be a file of ours that purges have not reached.
+    left_behind: bool,
+}
+
+impl Figures {
+    pub(crate) fn get(&self) -> (u64, u64) {
+        *self.0.lock()
+    }
+
+    fn set(&self, bytes: u64, entries: u64) {
+        *self.0.lock() = (bytes, entries);
+    }
+}
+
+impl Writer {
+    pub(crate) fn new(
+        options: Options,
+        store: Arc<Store>,
+        pending: Arc<Pending>,
+        figures: Arc<Figures>,
+        clock: Clock,
+        notices: Box<dyn Fn(Notice) + Send>,
+    ) -> Self {
+        Self { options, store, pending, figures, clock, notices }
+    }
+
+    /// Opens, restores, tells so, and writes until there will be nothing more to write.
+    pub(crate) fn run(self, restored: impl FnOnce()) {
+        let mut file = self.first();
+        restored();
+        while let Some(mut work) = self.pending.take() {
+            let waiting = std::mem::take(&mut work.waiting);
+            let (next, settled) = self.work(file, work);
+            file = next;
+            for waiting in waiting {
+                // Who asked may have gone.
+                let _ = waiting.send(settled.clone());
+            }
+        }
+    }
+
+    fn first(&self) -> File {
+        let opened = match open(&self.options.path) {
+            Err(error @ OpenError::Damaged { .. }) => self.begin_anew(error),
+            opened => opened,
+        };
+        let db = match opened {
+            Ok(db) => db,
+            Err(error) => {
+                let left_behind = may_be_ours(&error);
+                (self.notices)(Notice::Unusable(error));
+                return self.closed(left_behind);
+            }
+        };
+        match self.restored(&db) {
+            Ok((restoration, entries)) => {
+                (self.notices)(Notice::Restored(restoration));
+                File::Open { db, entries }
+            }
+            Err(error) => File::Closed(self.give_up(db, error).0),
+        }
+    }
+
+    fn begin_anew(&self, error: OpenError) -> std::result::Result<Connection, OpenError> {
+        let path = &self.options.path;
+        let moved_to = move_aside(path).map_err(|source| OpenError::Create { path: path.clone(), source })?;
+        (self.notices)(Notice::Damaged { error, moved_to });
+        open(path)
+    }
+
+    fn restored(&self, db: &Connection) -> Result<(crate::Restoration, u64)> {
+        let clocks = (self.clock)();
+        table::make_room(db, self.options.max_size, clocks.1)?;
+        table::shrink(db)?;
+        let restoration = restore(db, &self.store, clocks, || !self.pending.is_closed())?;
+        let entries = table::entries(db)?;
+        self.figures.set(table::used(db)?, entries);
+        Ok((restoration, entries))
+    }
+
+    /// Does the work, and says whether all purges of it are settled.
+    fn work(&self, file: File, work: Work) -> (File, std::result::Result<(), Unsettled>) {
+        match file {
+            File::Open { db, entries } => match self.write(&db, entries, &work) {
+                Ok(entries) => (File::Open { db, entries }, Ok(())),
+                Err(error) => {
+                    self.pending.skip(work.keys.len());
+                    let (closed, settled) = self.give_up(db, error);
+                    (File::Closed(closed), settled)
+                }
+            },
+            File::Closed(closed) => self.work_without(closed, work),
+        }
+    }
+
+    fn work_without(&self, closed: Closed, mut work: Work) -> (File, std::result::Result<(), Unsettled>) {
+        let now = (self.clock)().0;
+        if now < closed.try_at {
+            self.pending.skip(work.keys.len());
+            let expunged = if closed.left_behind { expunge(&self.options.path) } else { Ok(()) };
+            let left_behind = expunged.is_err();
+            return (File::Closed(Closed { left_behind, ..closed }), expunged.map_err(unsettled));
+        }
+        match open(&self.options.path) {
+            Ok(db) => {
+                // What is in it has missed purges.
+                work.everything = true;
+                (self.notices)(Notice::Back);
+                self.work(File::Open { db, entries: 0 }, work)
+            }
+            Err(error) => {
+                let left_behind = closed.left_behind || may_be_ours(&error);
+                self.work_without(Closed { try_at: now + AGAIN_AFTER, left_behind }, work)
+            }
+        }
+    }
+
+    /// One transaction. Returns how many entries there are.
+    fn write(&self, db: &Connection, entries: u64, work: &Work) -> Result<u64> {
+        let purges = work.everything || !work.purges.is_empty();
+        db.pragma_update(None, "synchronous", if purges { "FULL" } else { "NORMAL" })?;
+        let transaction = db.unchecked_transaction()?;
+        let (now, wall) = (self.clock)();
+        let (mut come, mut gone, mut octets) = (0_u64, 0, 0);
+        if work.everything {
+            gone += table::remove_all(db)?;
+        }
+        for purge in &work.purges {
+            gone += table::purge(db, purge)?;
+        }
+        for key in &work.keys {
+            let kept = self.store.kept(key, now);
+            let record = kept.as_ref().map(|kept| kept.encode(now, wall));
+            let size = record.as_ref().map_or(0, Vec::len) as u64;
+            let fits = size <= self.options.max_size / RECORD_PART && octets <= GROUP_MAX;
+            match (kept, record) {
+                (Some(kept), Some(record)) if fits => {
+                    octets += size;
+                    come += 1;
+                    gone += table::put(db, key, &kept, &record, now, wall)?;
+                }
+                (kept, _) => {
+                    self.pending.skip(usize::from(kept.is_some()));
+                    gone += table::remove(db, key)?;
+                }
+            }
+        }
+        gone += table::make_room(db, self.options.max_size, wall)?;
+        transaction.commit()?;
+        let entries = entries.saturating_add(come).saturating_sub(gone as u64);
+        self.figures.set(table::used(db)?, entries);
+        Ok(entries)
+    }
+
+    /// A file that cannot be written may be what fills the disk, and purges do not reach it: it goes.
+    fn give_up(
+        &self,
+        db: Connection,
+        error: rusqlite::Error,
+    ) -> (Closed, std::result::Result<(), Unsettled>) {
+        drop(db);
+        self.figures.set(0, 0);
+        let removed = remove(&self.options.path);
+        (self.notices)(Notice::GivenUp(error));
+        let closed = Closed { try_at: (self.clock)().0 + AGAIN_AFTER, left_behind: removed.is_err() };
+        (closed, removed.map_err(unsettled))
+    }
+
+    fn closed(&self, left_behind: bool) -> File {
+        File::Closed(Closed { try_at: (self.clock)().0 + AGAIN_AFTER, left_behind })
+    }
+}
+
+/// Whether the file that cannot be opened may be one that the next start reads. What is in another's hands is his to purge.
+fn may_be_ours(error: &OpenError) -> bool {
+    !matches!(error, OpenError::InUse { .. } | OpenError::Foreign { .. })
+}
+
+fn unsettled(error: io::Error) -> Unsettled {
+    Unsettled(Arc::new(error))
+}

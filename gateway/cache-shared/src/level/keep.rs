@@ -1,0 +1,223 @@
+//! What goes on behind the calls: purges are heard of, what was missed is made up for, and changes are sent.
+//!
+//! ```text
+//!            a gap                      told what moved since
+//!   abreast ───────► behind: purges are heard of, but not counted ───────► abreast
+//! ```
+//!
+//! The decision: an entry is sent with the number up to which *all* purges are done here. While some may have been missed
+//! that number stays, whatever else is heard of.
+
+use super::{Core, score_of};
+use crate::purges::{self, LIFE_MAX, MISSED_MAX, Missed};
+use bascule_cache::{Key, Purge};
+use bascule_shared::{CallError, Command, Notice, Reply, Subscription};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
+use tokio::time::{sleep, timeout};
+
+/// Octets of an entry on the server. What is larger would hold up the others on the connection.
+pub(super) const SEALED_MAX: usize = 1 << 20;
+/// How long a purge waits that could not be sent.
+const AGAIN_AFTER: Duration = Duration::from_millis(100);
+
+/// Which purges have been heard of.
+pub(super) struct Hearing {
+    /// All purges up to this number are done here; 0 before the first time.
+    heard: u64,
+    /// The latest that was heard of. Where some may have been missed, it says nothing of those before.
+    latest: u64,
+    /// When there was word of the server while nothing was missed.
+    since: Option<Instant>,
+    /// How often purges may have been missed, and how often that was made up for.
+    gaps: u64,
+    filled: u64,
+}
+
+impl Hearing {
+    /// Of a gateway that has heard of none.
+    pub(super) fn new() -> Self {
+        Self { heard: 0, latest: 0, since: None, gaps: 1, filled: 0 }
+    }
+
+    fn is_behind(&self) -> bool {
+        self.gaps != self.filled
+    }
+}
+
+impl Core {
+    /// Sends what is there now under a key that changed.
+    async fn send(&self, key: &Key) -> Result<(), CallError> {
+        // Before the look into the store: what is there then was not purged by any purge up to this number.
+        let heard = self.hearing.lock().heard;
+        let (now, wall) = (self.clock)();
+        let kept = self.store.kept(key, now);
+        let life = kept.as_ref().map_or(Duration::ZERO, |kept| kept.life(now)).min(LIFE_MAX).as_millis();
+        let sealed = kept.map(|kept| self.seal.close(key, heard, &kept.encode(now, wall)));
+        let command = match sealed.filter(|sealed| sealed.len() <= SEALED_MAX && life > 0) {
+            Some(sealed) => {
+                let set = Command::new("SET").arg(self.entry(key)).arg(sealed).arg("PX");
+                set.number(u64::try_from(life).unwrap_or(u64::MAX))
+            }
+            // Evicted, removed, or too large: what was there before is not the newest.
+            None => Command::new("DEL").arg(self.entry(key)),
+        };
+        self.shared.call(command).await.map(drop)
+    }
+
+    /// Sends a purge. Returns its number.
+    async fn announce(&self, purge: &Purge) -> Result<u64, CallError> {
+        let what = format!("{} {}", self.options.name, purges::text(purge));
+        let retention = LIFE_MAX.as_micros().saturating_mul(2).to_string();
+        let arguments = [purges::counter(purge), self.purges(), what, retention];
+        let number = self.shared.run(&self.scripts.note, &[self.purges()], &arguments).await?;
+        score_of(&number).ok_or(CallError::Unexpected)
+    }
+
+    /// Waits until that purge has come back, and with it all before it: what is sent with an earlier number is of no use. A
+    /// message that is lost is a gap, which ends the wait as well.
+    async fn until_heard(&self, number: u64) {
+        let heard = async {
+            loop {
+                let more = self.heard_more.notified();
+                let done = {
+                    let hearing = self.hearing.lock();
+                    hearing.latest >= number || hearing.is_behind()
+                };
+                if done {
+                    return;
+                }
+                more.await;
+            }
+        };
+        // Later, it is heard of all the same.
+        let _ = timeout(self.options.timeout, heard).await;
+    }
+
+    /// Makes up for purges that were missed.
+    async fn catch_up(&self) -> Result<(), CallError> {
+        let (heard, since, gaps) = {
+            let hearing = self.hearing.lock();
+            (hearing.heard, hearing.since, hearing.gaps)
+        };
+        let arguments = [heard.to_string(), MISSED_MAX.to_string(), self.purges()];
+        let told = self.shared.run(&self.scripts.missed, &[self.purges()], &arguments).await?;
+        let told = told.into_list().unwrap_or_default();
+        let [number, missed] = <[Reply; 2]>::try_from(told).map_err(|_| CallError::Unexpected)?;
+        let number = score_of(&number).ok_or(CallError::Unexpected)?;
+        let missed = missed.into_list().unwrap_or_default();
+        let now = (self.clock)().0;
+        // The server forgets older ones.
+        let too_long = since.is_some_and(|since| now.saturating_duration_since(since) > LIFE_MAX);
+        if too_long || missed.len() > MISSED_MAX {
+            self.store.purge_elsewhere(&Purge::Everything);
+        } else {
+            if heard == 0 {
+                self.drop_old(now);
+            }
+            let texts = missed.into_iter().filter_map(Reply::into_bytes);
+            let moved = texts.filter_map(|text| purges::moved(std::str::from_utf8(&text).ok()?));
+            moved.for_each(|missed| self.apply(&missed));
+        }
+        let mut hearing = self.hearing.lock();
+        // What was published since the connection is there was heard, without a gap from this number on.
+        hearing.heard = hearing.heard.max(number).max(hearing.latest);
+        (hearing.filled, hearing.since) = (gaps, Some(now));
+        Ok(())
+    }
+
+    /// What another process left on the disk may be older than what the server remembers of purges.
+    fn drop_old(&self, now: Instant) {
+        for key in self.store.keys(|_| true) {
+            if self.store.kept(&key, now).is_some_and(|kept| kept.age(now) > LIFE_MAX) {
+                self.store.purge_elsewhere(&Purge::Key(key));
+            }
+        }
+    }
+
+    /// Purges may have been missed.
+    pub(super) fn gap(&self) {
+        self.hearing.lock().gaps += 1;
+        self.missed.notify_one();
+        self.heard_more.notify_one();
+    }
+
+    pub(super) fn is_behind(&self) -> bool {
+        self.hearing.lock().is_behind()
+    }
+
+    fn apply(&self, missed: &Missed) {
+        match missed {
+            Missed::One(purge) => self.store.purge_elsewhere(purge),
+            Missed::Keys(place) => {
+                for key in self.store.keys(|key| purges::place(key) == *place) {
+                    self.store.purge_elsewhere(&Purge::Key(key));
+                }
+            }
+        }
+    }
+
+    fn hear(&self, message: &[u8]) {
+        let parsed = std::str::from_utf8(message).ok().and_then(purges::parse);
+        // What is not understood was perhaps a purge.
+        let Some((number, who, missed)) = parsed else { return self.gap() };
+        if who != self.options.name {
+            self.apply(&missed);
+        }
+        let now = (self.clock)().0;
+        let mut hearing = self.hearing.lock();
+        hearing.latest = hearing.latest.max(number);
+        if !hearing.is_behind() {
+            hearing.heard = hearing.heard.max(number);
+            hearing.since = Some(now);
+        }
+        drop(hearing);
+        self.heard_more.notify_one();
+    }
+}
+
+/// Hears of the purges of others, until the server's handle is gone.
+pub(super) async fn hear(core: &Core, mut notices: Subscription) {
+    while let Some(notice) = notices.next().await {
+        match notice {
+            Notice::Message(message) => core.hear(&message),
+            Notice::Gap => core.gap(),
+        }
+    }
+}
+
+/// Catches up and sends, one after the other. Purges are sent before keys: a key that is sent after one is what is there
+/// after it.
+pub(super) async fn work(core: &Core) {
+    loop {
+        if core.is_behind() {
+            if core.catch_up().await.is_err() {
+                sleep(AGAIN_AFTER).await;
+            }
+            continue;
+        }
+        tokio::select! {
+            () = core.pending.changed() => {}
+            () = core.missed.notified() => continue,
+        }
+        if let Some(purge) = core.pending.purge() {
+            match core.announce(&purge).await {
+                Ok(number) => {
+                    core.pending.sent();
+                    core.until_heard(number).await;
+                }
+                Err(_) => {
+                    core.pending.not_sent();
+                    sleep(AGAIN_AFTER).await;
+                }
+            }
+        } else if let Some(key) = core.pending.key() {
+            match core.send(&key).await {
+                Ok(()) => drop(core.figures.sent.fetch_add(1, Ordering::Relaxed)),
+                Err(_) => core.pending.skip(),
+            }
+        }
+    }
+}

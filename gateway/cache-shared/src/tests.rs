@@ -1,0 +1,220 @@
+//! The stores of two gateways, and a real server between them.
+
+use crate::{Level, LevelStats, Options};
+use bascule_cache::{Entry, Key, KeyBuilder, Scope, Store, StoreConfig, Stored, Tags};
+use bascule_shared::{Command, Reply, Server, Shared, testing::RedisServer};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+const TTL: Duration = Duration::from_secs(600);
+/// The longest that a test waits for anything: a busy machine needs seconds.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+struct Gateway {
+    store: Arc<Store>,
+    scope: Scope,
+    level: Level,
+    shared: Shared,
+}
+
+impl Gateway {
+    async fn start(server: &RedisServer, name: &str) -> Self {
+        Self::with(server, name, "one secret for all").await
+    }
+
+    async fn with(server: &RedisServer, name: &str, secret: &str) -> Self {
+        let mut options = bascule_shared::Options::new(|| 0.5);
+        // A busy machine is not what is tested.
+        options.timeout = Duration::from_secs(10);
+        let shared = Shared::start(Server::parse(&server.url()).unwrap(), options);
+        let store = Store::new(StoreConfig::default());
+        let scope = store.scope("github", "get_user");
+        let options =
+            Options { secret: secret.into(), timeout: Duration::from_secs(10), name: name.to_owned() };
+        let clock = Box::new(|| (Instant::now(), SystemTime::now()));
+        let level = Level::start(shared.clone(), Arc::clone(&store), clock, options);
+        until("connected", async || shared.is_connected() && !level.is_behind()).await;
+        Self { store, scope, level, shared }
+    }
+
+    fn put(&self, name: &str, body: &str) -> Stored {
+        self.put_since(name, body, self.store.epoch(&self.scope))
+    }
+
+    fn put_since(&self, name: &str, body: &str, epoch: bascule_cache::Epoch) -> Stored {
+        let entry = Entry {
+            status: http::StatusCode::OK,
+            headers: http::HeaderMap::new(),
+            body: body.to_owned().into(),
+            stored_at: Instant::now(),
+            age_at_store: Duration::ZERO,
+            ttl: TTL,
+            stale_while_revalidate: Duration::ZERO,
+            keep_stale: Duration::ZERO,
+            scope: self.scope.clone(),
+        };
+        self.store.put_tagged(key(name), entry, Tags::new("github", [name]).unwrap(), epoch)
+    }
+
+    fn get(&self, name: &str) -> Option<String> {
+        let entry = self.store.get(&key(name), &self.scope, Instant::now())?;
+        Some(String::from_utf8(entry.body.to_vec()).unwrap())
+    }
+
+    async fn find(&self, name: &str) -> bool {
+        self.level.find(&key(name), &self.scope).await
+    }
+
+    /// Waits until the server has the entry of a key.
+    async fn sent(&self, name: &str) {
+        until("sent", async || self.entry(name).await != Reply::Nil).await;
+    }
+
+    async fn entry(&self, name: &str) -> Reply {
+        self.shared.call(Command::new("GET").arg(entry_name(name))).await.unwrap()
+    }
+
+    fn stats(&self) -> LevelStats {
+        self.level.stats()
+    }
+}
+
+fn entry_name(name: &str) -> Vec<u8> {
+    [b"bascule:cache:entry:", &key(name).as_bytes()[..]].concat()
+}
+
+fn key(name: &str) -> Key {
+    KeyBuilder::new("github", "get_user").field("user", name.as_bytes()).finish()
+}
+
+async fn until(what: &str, is: impl AsyncFn() -> bool) {
+    let waited = tokio::time::timeout(PATIENCE, async {
+        while !is().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    assert!(waited.await.is_ok(), "not {what} in time");
+}
+
+#[tokio::test]
+async fn what_one_gateway_stored_the_other_finds() {
+    let server = RedisServer::start().await.unwrap();
+    let (one, two) = (Gateway::start(&server, "one").await, Gateway::start(&server, "two").await);
+    assert!(!two.find("a").await);
+    one.put("a", &"body".repeat(1000));
+    one.sent("a").await;
+    assert!(two.find("a").await);
+    assert_eq!(two.get("a").unwrap(), "body".repeat(1000));
+    let entry = one.entry("a").await.into_bytes().unwrap();
+    assert!(entry.len() < 1000, "compressed: {}", entry.len());
+    let left = one.shared.call(Command::new("PTTL").arg(entry_name("a"))).await.unwrap().integer().unwrap();
+    assert!((1..=600_000).contains(&left), "it lives as long as it is of use: {left}");
+    assert_eq!((two.stats().hits, two.stats().misses), (1, 1));
+    // A thousand at once are one look.
+    let (before, looks) = (two.shared.health().answered, (0..1000).map(|_| two.find("b")));
+    let mut looks: Vec<_> = looks.map(Box::pin).collect();
+    std::future::poll_fn(|cx| {
+        looks.retain_mut(|look| look.as_mut().poll(cx).is_pending());
+        if looks.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+    assert_eq!(two.shared.health().answered - before, 1);
+}
+
+#[tokio::test]
+async fn what_was_changed_moved_or_written_by_others_is_a_miss() {
+    let server = RedisServer::start().await.unwrap();
+    let (one, two) = (Gateway::start(&server, "one").await, Gateway::start(&server, "two").await);
+    one.put("a", "body");
+    one.sent("a").await;
+    let good = one.entry("a").await.into_bytes().unwrap();
+    let set = async |name: &str, octets: &[u8]| {
+        one.shared.call(Command::new("SET").arg(entry_name(name)).arg(octets)).await.unwrap();
+    };
+    let mut changed = good.to_vec();
+    *changed.last_mut().unwrap() ^= 1;
+    set("a", &changed).await;
+    set("b", &good).await;
+    set("c", b"not an entry").await;
+    for name in ["a", "b", "c"] {
+        assert!(!two.find(name).await && two.get(name).is_none(), "{name}");
+    }
+    assert_eq!(two.stats().refused, 3);
+    set("a", &good).await;
+    assert!(two.find("a").await);
+    let other = Gateway::with(&server, "other", "another secret").await;
+    assert!(!other.find("a").await);
+    assert_eq!(other.stats().refused, 1);
+}
+
+#[tokio::test]
+async fn a_purge_reaches_the_other_gateway_and_what_the_server_holds() {
+    let server = RedisServer::start().await.unwrap();
+    let (one, two) = (Gateway::start(&server, "one").await, Gateway::start(&server, "two").await);
+    type Act = fn(&Store);
+    let purges: [(&str, Act); 4] = [
+        ("key", |store| store.purge_key(&key("a"))),
+        ("tag", |store| store.purge_tag("github", "a")),
+        ("operation", |store| assert!(store.purge_operation("github", "get_user"))),
+        ("integration", |store| assert!(store.purge_integration("github"))),
+    ];
+    for (what, purge) in purges {
+        assert_eq!(one.put("a", what), Stored::Yes);
+        one.sent("a").await;
+        until("found", async || two.find("a").await).await;
+        assert_eq!(two.get("a").as_deref(), Some(what));
+        // A fetch that began before the purge, on the gateway that did not make it.
+        let epoch = two.store.epoch(&two.scope);
+        purge(&one.store);
+        until(what, async || two.get("a").is_none()).await;
+        assert_eq!(two.put_since("a", "late", epoch), Stored::Purged, "{what}");
+        until("announced", async || one.stats().purges_waiting == 0).await;
+        assert!(!two.find("a").await, "{what}");
+        one.shared.call(Command::new("DEL").arg(entry_name("a"))).await.unwrap();
+    }
+    // The gateway that made them goes on to store at once, and is believed.
+    one.store.purge_key(&key("a"));
+    one.put("a", "new");
+    one.sent("a").await;
+    until("found again", async || two.find("a").await).await;
+    assert_eq!(two.get("a").as_deref(), Some("new"));
+}
+
+#[tokio::test]
+async fn what_was_purged_while_a_gateway_was_cut_off_is_purged_there_afterwards() {
+    let mut server = RedisServer::start().await.unwrap();
+    let (one, two) = (Gateway::start(&server, "one").await, Gateway::start(&server, "two").await);
+    for gateway in [&one, &two] {
+        gateway.put("a", "old");
+        gateway.put("b", "stays");
+    }
+    one.sent("b").await;
+    server.stop();
+    until("away", async || !one.shared.is_connected() && !two.shared.is_connected()).await;
+    // Without the server each goes on alone.
+    assert!(!one.find("c").await);
+    one.store.purge_key(&key("a"));
+    assert_eq!((one.get("a"), two.get("a").as_deref()), (None, Some("old")));
+    assert!(one.stats().purges_waiting == 1 && one.stats().unanswered == 1);
+    server.restart().await.unwrap();
+    until("purged", async || two.get("a").is_none()).await;
+    assert_eq!(two.get("b").as_deref(), Some("stays"), "a server that lost its memory costs nothing else");
+    one.put("d", "after");
+    one.sent("d").await;
+    until("used again", async || two.find("d").await).await;
+}
+
+#[tokio::test]
+async fn a_server_that_gave_up_its_purges_brings_nothing_back() {
+    let server = RedisServer::start().await.unwrap();
+    let (one, two) = (Gateway::start(&server, "one").await, Gateway::start(&server, "two").await);
+    one.put("a", "old");
+    one.sent("a").await;
+    one.shared.call(Command::new("DEL").arg("bascule:cache:purges")).await.unwrap();
+    assert!(!two.find("a").await);
+    // The set begins again, later than the entry.
+    until("caught up", async || !two.level.is_behind()).await;
+    assert!(!two.find("a").await);
+}
