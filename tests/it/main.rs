@@ -27,6 +27,7 @@ mod cache;
 mod calls;
 mod cli;
 mod config_errors;
+mod crowd;
 mod fallback;
 mod fan_out;
 mod hot_swap;

@@ -21,6 +21,8 @@ const KEY_COUNTERS: usize = 65_536;
 /// What was purged when.
 pub(crate) struct Purges {
     made: AtomicU64,
+    /// Those of tags among them.
+    of_tags: AtomicU64,
     keys: Box<[AtomicU64]>,
     tags: Box<[AtomicU64]>,
 }
@@ -28,7 +30,12 @@ pub(crate) struct Purges {
 impl Purges {
     pub(crate) fn new() -> Self {
         let counters = |number| (0..number).map(|_| AtomicU64::new(0)).collect();
-        Self { made: AtomicU64::new(0), keys: counters(KEY_COUNTERS), tags: counters(tags::COUNTERS) }
+        Self {
+            made: AtomicU64::new(0),
+            of_tags: AtomicU64::new(0),
+            keys: counters(KEY_COUNTERS),
+            tags: counters(tags::COUNTERS),
+        }
     }
 
     /// The purges so far.
@@ -43,6 +50,13 @@ impl Purges {
     /// A tag by its counter.
     pub(crate) fn tag(&self, number: u16) {
         self.note(self.tags.get(usize::from(number)));
+        self.of_tags.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The number of the key's last purge, and how many purges were of tags.
+    pub(crate) fn of_key_and_tags(&self, key: &Key) -> (u64, u64) {
+        let of_key = self.keys.get(place(key)).map_or(0, |counter| counter.load(Ordering::Acquire));
+        (of_key, self.of_tags.load(Ordering::Acquire))
     }
 
     /// Whether a key was purged after so many purges.

@@ -45,6 +45,11 @@ impl Epoch {
     /// The epoch of a new store: with it, all purges of a scope count that somebody has held since.
     pub const START: Self = Self { integration: 0, operation: 0, keys_and_tags: 0 };
 
+    /// The purges of the integration and of the operation up to it.
+    pub(crate) fn of_scope(self) -> (u64, u64) {
+        (self.integration, self.operation)
+    }
+
     /// The purges of keys and tags up to it.
     pub(crate) fn keys_and_tags(self) -> u64 {
         self.keys_and_tags

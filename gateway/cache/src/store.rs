@@ -23,7 +23,7 @@ use self::slot::{Slot, SlotLimits};
 use crate::{
     entry::Entry,
     follow::{Follower, Heard, Purge},
-    key::Key,
+    key::{Key, KeyBuilder},
     purges::Purges,
     rfc9111::Forward,
     scope::{Epoch, Scope, Scopes},
@@ -139,6 +139,16 @@ impl Store {
     /// [`put`](Self::put).
     pub fn epoch(&self, scope: &Scope) -> Epoch {
         scope.epoch(self.purges.made())
+    }
+
+    /// What fetches for a key come together under in a [`Coalescer`](crate::Coalescer): another key after each purge of
+    /// this one, of its scope or of any tag. So nobody who asks after a purge waits for an answer from before it.
+    pub fn fetch_key(&self, key: &Key, scope: &Scope) -> Key {
+        let (integration, operation) = self.epoch(scope).of_scope();
+        let (of_key, of_tags) = self.purges.of_key_and_tags(key);
+        let purges = [integration, operation, of_key, of_tags];
+        let told = KeyBuilder::new(scope.integration(), scope.operation()).field("key", key.as_bytes());
+        purges.iter().fold(told, |told, made| told.field("purges", &made.to_le_bytes())).finish()
     }
 
     /// Stores an answer in place of what the key had, unless it is too large or was purged since `epoch`.

@@ -289,7 +289,8 @@ fn refresh(call: &mut Call, rule: HttpCache, wanted: &Wanted) {
     // Its attempts are not this call's.
     work.progress = Progress::detached();
     let (key, now) = (wanted.key, call.services.now());
-    call.services.flights.refresh(key, now, || share(work, key, None));
+    let together = call.services.cache.fetch_key(&key, &call.operation.scope);
+    call.services.flights.refresh(together, now, || share(work, key, None));
 }
 
 /// Whether others may wait for this request's answer, and it for theirs.

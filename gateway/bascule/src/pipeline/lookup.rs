@@ -215,7 +215,8 @@ pub(super) async fn through_cache(call: &mut Call, key: Key) -> Result<Answer, B
                 let mut refresh = call.take_fetch(Some(key));
                 // Its attempts are not this call's.
                 refresh.progress = Progress::detached();
-                services.flights.refresh(key, now, || shared(refresh, key));
+                let together = services.cache.fetch_key(&key, &call.operation.scope);
+                services.flights.refresh(together, now, || shared(refresh, key));
                 return hit(call, &entry, Source::Stale);
             }
             Freshness::Stale | Freshness::Dead => {}
@@ -280,7 +281,8 @@ where
     let (branch, _attached) = call.progress.branch();
     work.progress = branch;
     let now = call.services.now();
-    let mut flight = match call.services.flights.join_heralded(key, now, |herald| run(work, herald)) {
+    let together = call.services.cache.fetch_key(&key, &call.operation.scope);
+    let mut flight = match call.services.flights.join_heralded(together, now, |herald| run(work, herald)) {
         Ok(flight) => flight,
         Err(JoinError::Full) => {
             let detail = "too many callers wait for the same answer";

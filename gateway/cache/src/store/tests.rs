@@ -263,6 +263,32 @@ fn a_purged_key_is_gone_and_stays_gone_for_what_was_being_fetched() {
 }
 
 #[test]
+fn fetches_come_together_anew_after_a_purge_of_what_they_may_bring() {
+    let store = Store::new(StoreConfig::default());
+    let (scope, key) = (store.scope("i", "o"), key("a"));
+    let mut together = vec![store.fetch_key(&key, &scope)];
+    assert_eq!(store.fetch_key(&key, &scope), together[0]);
+    let unconcerned: [&dyn Fn(); 2] =
+        [&|| assert!(!store.purge_operation("i", "other")), &|| store.remove(&key)];
+    for purge in unconcerned {
+        purge();
+        assert_eq!(store.fetch_key(&key, &scope), together[0]);
+    }
+    let purges: [&dyn Fn(); 4] = [
+        &|| assert!(store.purge_integration("i")),
+        &|| assert!(store.purge_operation("i", "o")),
+        &|| store.purge_key(&key),
+        &|| store.purge_tag("j", "any"),
+    ];
+    for purge in purges {
+        purge();
+        let next = store.fetch_key(&key, &scope);
+        assert!(!together.contains(&next));
+        together.push(next);
+    }
+}
+
+#[test]
 fn a_flood_of_one_integration_leaves_the_working_set_of_another() {
     let max_size = 1 << 20;
     let (store, now) = (Store::new(StoreConfig { max_size, max_entry: 1 << 16 }), Instant::now());
