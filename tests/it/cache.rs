@@ -361,6 +361,11 @@ cache = "1h"
     assert_eq!(caller("key-of-a").header("x-tenant", "t").get(path).await.text(), "2");
     assert_eq!(caller("key-of-a").get("/v1/api/get?id=2").await.text(), "3");
     assert_eq!(caller("key-of-b").get(path).await.text(), "4");
+    // What parameters alone do not name is not dropped by them, in whole or in part.
+    let named = "/integrations/api/cache?operation=get&params=%7B%22id%22%3A%221%22%7D";
+    let refused = gateway.admin().send(Method::DELETE, named, "").await;
+    assert_eq!(refused.code(), (422, "invalid-parameters".into()));
+    assert!(refused.text().contains("told apart by callers too"), "{}", refused.text());
     // A fan-out over it is no way around that.
     let both = async |key: &str| caller(key).get("/v1/api/both?id=1").await.text();
     assert!(both("key-of-a").await.contains('1') && both("key-of-b").await.contains('4'));

@@ -489,3 +489,26 @@ async fn a_large_answer_that_breaks_off_is_not_stored() {
         ("upstream", 2)
     );
 }
+
+#[tokio::test]
+async fn a_304_may_bring_other_tags() {
+    let provider = Provider::new(|request| match request.number {
+        1 => reply(200, &[("etag", "\"v\""), ("cache-control", "max-age=0"), ("cache-tag", "red")], "1"),
+        2 => reply(304, &[("etag", "\"v\""), ("cache-control", "max-age=60"), ("cache-tag", "blue")], ""),
+        number => reply(200, &[("cache-control", "max-age=60")], number.to_string()),
+    })
+    .await;
+    let text =
+        format!("base_url = \"{}\"\n[operations.get]\npath = \"/\"\ncache = \"http\"\n", provider.url());
+    let gateway = Gateway::start(&[("api", &text)]).await;
+    let get = async || gateway.call("api", "get", json!({})).await.text();
+    let purge = async |tag: &str| {
+        let path = format!("/integrations/api/cache?tag={tag}");
+        assert_eq!(gateway.admin().send(Method::DELETE, &path, "").await.status, 204);
+    };
+    assert_eq!((get().await, get().await, provider.count()), ("1".into(), "1".into(), 2));
+    purge("red").await;
+    assert_eq!((get().await, provider.count()), ("1".into(), 2), "it is not red any more");
+    purge("blue").await;
+    assert_eq!((get().await, provider.count()), ("3".into(), 3));
+}

@@ -162,6 +162,18 @@ impl Variant {
         Ok(Self { body_is_compact: self.body_is_compact, ..renewed })
     }
 
+    /// The same with other tags.
+    #[must_use]
+    pub fn tagged(self, tags: Tags) -> Self {
+        Self { tags, ..self }
+    }
+
+    /// The origin's fields, as last told.
+    #[must_use]
+    pub fn origin_headers(&self) -> &HeaderMap {
+        self.head().1
+    }
+
     /// The origin's status and fields.
     fn head(&self) -> (StatusCode, &HeaderMap) {
         match &self.head {

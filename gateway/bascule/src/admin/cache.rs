@@ -82,7 +82,8 @@ pub(super) async fn get(
 ) -> Result<Value, Problem> {
     let place = place(services, generation, integration, stored).await?;
     let Some(answer) = place.look() else {
-        return Err(Problem::new(Code::NotFound, "nothing is stored for this call"));
+        let of = place.one_of_several_by().map(|by| format!(" without {by}")).unwrap_or_default();
+        return Err(Problem::new(Code::NotFound, format!("nothing is stored for this call{of}")));
     };
     Ok(json!({
         "status": answer.status.as_u16(),
@@ -108,7 +109,17 @@ pub(super) async fn purge(
     match what {
         What::All => drop(services.cache.purge_integration(name)),
         What::Tag(tag) => services.cache.purge_tag(name, &tag),
-        What::Call(stored) => place(services, generation, integration, stored).await?.purge(),
+        What::Call(stored) => {
+            let place = place(services, generation, integration, stored).await?;
+            if let Some(by) = place.one_of_several_by() {
+                let detail = format!(
+                    "answers of this operation are told apart by {by} too, which cannot be named here; \
+                     leave out the parameters to drop all of them"
+                );
+                return Err(Problem::new(Code::InvalidParameters, detail));
+            }
+            place.purge();
+        }
         What::Operation(operation)
             if integration.operations.contains_key(operation.as_str())
                 || operation == integration.proxy.name.as_str() =>

@@ -1,10 +1,10 @@
 //! What is stored for a call, for operators: looked at and dropped, without making the call.
 //!
-//! It is found by the key that the call itself would have, without a caller and without headers. Calls that have answers
-//! by those are dropped by operation.
+//! It is found by the key that the call itself would have, without a caller and without headers. Where answers are told
+//! apart by those too, they can only be dropped by operation.
 
 use super::{
-    Call, Generation, Input, InputBody, LiveIntegration, Origin, Progress, ProxyRequest, Services,
+    Call, Generation, Input, InputBody, LiveIntegration, Origin, Progress, ProxyRequest, Services, fan_out,
     http_cache, lookup, validate,
 };
 use crate::{
@@ -88,6 +88,22 @@ impl Place {
             _ => lookup::key(&call).await,
         };
         Ok(key.map(|key| Self { call, key }))
+    }
+
+    /// What else tells the answers to this call apart, `callers` or `headers`: there may be several then, of which this
+    /// is the one without them. None: there is one.
+    pub fn one_of_several_by(&self) -> Option<&'static str> {
+        let Call { generation, operation, .. } = &self.call;
+        let policy = &operation.policy;
+        let branches = fan_out::branches(operation);
+        if policy.vary_by.caller
+            || branches.is_some_and(|branches| fan_out::varies_by_caller(generation, &branches, 0))
+        {
+            return Some("callers");
+        }
+        let by_http = matches!(policy.cache, Some(CachePolicy::Http(_)));
+        let keyed = policy.forward_headers.iter().any(|name| policy.vary_by.has_header(name));
+        (keyed && (!by_http || operation.phases.request_mapper.is_some())).then_some("headers")
     }
 
     /// What is there.

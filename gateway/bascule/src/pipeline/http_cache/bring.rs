@@ -26,7 +26,8 @@ use super::{
 };
 use crate::model::{CacheStatus, Payload, Source};
 use bascule_cache::{
-    Epoch, Fetched, Herald, Key, NotRenewed, Scope, Store, Stored, Variant, rfc9111::ResponseDirectives,
+    Epoch, Fetched, Herald, Key, NotRenewed, Scope, Store, Stored, Variant,
+    rfc9111::{Exchange, ResponseDirectives},
 };
 use bytes::Bytes;
 use http::{
@@ -92,17 +93,15 @@ pub(super) async fn bring(work: Fetch, key: Key) -> Result<Brought, Box<Failure>
     let keeper = Keeper { epoch: cache.epoch(&scope), cache, scope, key, ask };
     let spare = keeper.ask.validated.is_some().then(|| without_conditions(&work));
     let result = match fetch(work).await {
-        Ok(reply) if keeper.is_word_on_stored(&reply) => match keeper.renew(&reply) {
-            Ok(brought) => return Ok(brought),
-            Err(NotRenewed::Other) if reply.status == StatusCode::NOT_MODIFIED => match spare {
-                Some(spare) => fetch(spare).await,
-                None => Ok(reply),
-            },
-            Err(NotRenewed::Other) => {
-                keeper.cache.remove(&key);
+        Ok(reply) if keeper.is_word_on_stored(&reply) => match (keeper.renew(&reply), spare) {
+            (Some(brought), _) => return Ok(brought),
+            (None, Some(spare)) if reply.status == StatusCode::NOT_MODIFIED => fetch(spare).await,
+            (None, _) => {
+                if reply.status != StatusCode::NOT_MODIFIED {
+                    keeper.cache.remove(&key);
+                }
                 Ok(reply)
             }
-            Err(NotRenewed::NotStored(_)) => return Ok(Brought::Reply(keeper.validated(reply))),
         },
         result => result,
     };
@@ -185,24 +184,33 @@ impl Keeper {
         head || self.ask.is_validated_by(reply.status)
     }
 
-    fn renew(&self, reply: &Reply) -> Result<Brought, NotRenewed> {
-        let (Some(stored), Some(upstream)) = (&self.ask.validated, &reply.upstream) else {
-            return Err(NotRenewed::Other);
+    /// What is stored, renewed; none if the answer is about something else.
+    fn renew(&self, reply: &Reply) -> Option<Brought> {
+        let (Some(stored), Some(upstream)) = (&self.ask.validated, &reply.upstream) else { return None };
+        let told = upstream.exchange(&self.ask.request);
+        let for_caller_alone = || Some(Brought::Reply(self.validated(stored, &told)));
+        let renewed = match stored.renewed(&told, &self.ask.policy) {
+            Ok(renewed) => renewed,
+            Err(NotRenewed::Other) => return None,
+            Err(NotRenewed::NotStored(_)) => return for_caller_alone(),
         };
-        let renewed = stored.renewed(&upstream.exchange(&self.ask.request), &self.ask.policy)?;
+        // A 304 may bring other tags. With more than an entry can have it could not be dropped by all of them.
+        let Some(tags) = upstream.tags_with(self.scope.integration(), renewed.origin_headers()) else {
+            self.cache.remove(&self.key);
+            return for_caller_alone();
+        };
+        let renewed = renewed.tagged(tags);
         let stored = self.cache.put_variant(self.key, renewed.clone(), self.epoch) == Stored::Yes;
         let renewed_by = Some(reply.status);
-        Ok(Brought::Kept(Kept { reply: None, variant: Arc::new(renewed), renewed_by, stored }))
+        Some(Brought::Kept(Kept { reply: None, variant: Arc::new(renewed), renewed_by, stored }))
     }
 
     /// The stored answer for the caller who had it validated, and for nobody else.
-    fn validated(&self, reply: Reply) -> Reply {
-        let (Some(stored), Some(upstream)) = (&self.ask.validated, &reply.upstream) else { return reply };
-        let received_at = upstream.exchange(&self.ask.request).received.received_at;
-        let mut whole = Reply::stored(stored.reply(), received_at, Source::Cache);
+    fn validated(&self, stored: &Variant, told: &Exchange<'_>) -> Reply {
+        let mut whole = Reply::stored(stored.reply(), told.received.received_at, Source::Cache);
         let status = CacheStatus::Forwarded {
             because: self.ask.because,
-            status: Some(reply.status),
+            status: Some(told.status),
             stored: false,
             collapsed: false,
             detail: None,

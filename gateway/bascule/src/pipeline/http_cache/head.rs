@@ -105,6 +105,11 @@ impl Upstream {
     /// What the answer can be dropped by: the provider's tags, and an unsafe request to the same address. None if there
     /// are too many.
     pub(super) fn tags(&self, integration: &str) -> Option<Tags> {
-        tags(integration, &self.headers, self.uri.as_deref()).ok()
+        self.tags_with(integration, &self.headers)
+    }
+
+    /// The same of an answer with these fields, which came for the same request.
+    pub(super) fn tags_with(&self, integration: &str, headers: &HeaderMap) -> Option<Tags> {
+        tags(integration, headers, self.uri.as_deref()).ok()
     }
 }
