@@ -55,7 +55,13 @@ mod tests {
         meter.of(tokio::time::sleep(Duration::from_millis(50))).await;
         let waited = meter.used();
         assert!(waited < began.elapsed(), "{waited:?}");
-        meter.of(async { std::thread::sleep(Duration::from_millis(50)) }).await;
+        let busy = async {
+            let until = Instant::now() + Duration::from_millis(50);
+            while Instant::now() < until {
+                std::hint::spin_loop();
+            }
+        };
+        meter.of(busy).await;
         assert!(meter.used() >= waited + Duration::from_millis(50));
     }
 }

@@ -4,8 +4,8 @@ use std::io::{self, Read, Write};
 
 use wasip2::http::outgoing_handler;
 use wasip2::http::types::{
-    ErrorCode, Fields, IncomingBody, IncomingRequest, Method, OutgoingBody, OutgoingRequest, OutgoingResponse,
-    ResponseOutparam, Scheme,
+    ErrorCode, Fields, IncomingBody, IncomingRequest, Method, OutgoingBody, OutgoingRequest,
+    OutgoingResponse, ResponseOutparam, Scheme,
 };
 use wasip2::io::streams::{InputStream, OutputStream};
 
@@ -99,7 +99,10 @@ pub(crate) fn call(method: &Method, url: &str, body: Option<Received>) -> Result
         to.end()?;
     }
     coming.subscribe().block();
-    let response = coming.get().ok_or(ErrorCode::InternalError(None))?.map_err(|()| ErrorCode::InternalError(None))??;
+    let response = coming
+        .get()
+        .ok_or(ErrorCode::InternalError(None))?
+        .map_err(|()| ErrorCode::InternalError(None))??;
     let mut octets = Vec::new();
     if let Some(mut body) = response.consume().ok().and_then(Received::of) {
         body.read_to_end(&mut octets).map_err(|_| ErrorCode::HttpResponseIncomplete)?;

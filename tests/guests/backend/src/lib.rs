@@ -16,7 +16,7 @@
 //! | `/fault` | the error `connection-refused` in place of an answer |
 //! | `/silent` | no answer |
 //! | `/trap` | panics |
-//! | `/late` | answers, writes a line, and panics before the end of the body |
+//! | `/late?N` | answers, writes a line and N times 64 KiB, and panics before the end of the body |
 //! | `/loop` | runs without end |
 //! | `/hog` | takes memory without end |
 
@@ -45,7 +45,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Backend {
                 let answers = (0..5).map(|_| http::call(&Method::Get, query, None));
                 show(out, answers.last().unwrap_or(Err(ErrorCode::ConfigurationError)));
             }
-            "/status" => bare(out, query.parse().unwrap_or(500), Fields::new()),
+            "/status" => bare(out, u16::try_from(number(query)).unwrap_or(500), Fields::new()),
             "/sleep" => {
                 wasip2::clocks::monotonic_clock::subscribe_duration(number(query) * 1_000_000).block();
                 text(out, "slept\n");
@@ -70,6 +70,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Backend {
                 if let Some(mut body) = respond(out, 200, Fields::new()) {
                     let _ = body.write_all(b"the first half\n");
                     let _ = body.flush();
+                    pieces(&mut body, number(query));
                 }
                 trap();
             }
@@ -96,8 +97,9 @@ fn hog() {
     }
 }
 
-fn number(text: &str) -> u64 {
-    text.parse().unwrap_or_default()
+/// A number by itself or as the value of a parameter.
+fn number(query: &str) -> u64 {
+    query.rsplit('=').next().and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
 fn bare(out: ResponseOutparam, status: u16, fields: Fields) {
@@ -133,12 +135,17 @@ fn echo(request: &IncomingRequest, target: &str, out: ResponseOutparam) {
 
 fn large(out: ResponseOutparam, times: u64) {
     let Some(mut body) = respond(out, 200, Fields::new()) else { return };
+    pieces(&mut body, times);
+    let _ = body.end();
+}
+
+/// Writes so many pieces, while somebody takes them.
+fn pieces(body: &mut http::Sent, times: u64) {
     for _ in 0..times {
         if body.write_all(&[b'x'; 64 << 10]).is_err() {
             return;
         }
     }
-    let _ = body.end();
 }
 
 fn show(out: ResponseOutparam, answer: Result<Answer, ErrorCode>) {
