@@ -13,7 +13,7 @@ fn shop(component: &str, more: &str) -> String {
 type = "wasm"
 retry = {{ max_attempts = 2, base_delay = "1ms" }}
 circuit_breaker = {{ failures = 3 }}
-component = {{ source = "{}", {component} }}
+component = {{ source = "{}", grants = ["random"], {component} }}
 {more}
 "#,
         guest("backend")
@@ -181,7 +181,7 @@ fallback = [{ default = { from = "ladder" } }]
 path = "/environment"
 cache = "10m"
 "#;
-    let gateway = alone("config = { A = 1 }", &operations).await;
+    let gateway = alone("config = { A = 1 }", operations).await;
     let answer = gateway.data().get("/proxy/shop/status?503").await;
     assert_eq!((answer.status.as_u16(), answer.header("bascule-attempts")), (503, "2"));
     let answer = gateway.call("shop", "slow", json!({})).await;
@@ -220,7 +220,7 @@ async fn a_reload_takes_up_a_changed_file() {
     let file = gateway.folder().join("shop.wasm");
     let mut octets = fs::read(guest("backend")).unwrap();
     fs::write(&file, &octets).unwrap();
-    gateway.rewrite("shop", "type = \"wasm\"\n[component]\nsource = \"shop.wasm\"\n");
+    gateway.rewrite("shop", "type = \"wasm\"\n[component]\nsource = \"shop.wasm\"\ngrants = [\"random\"]\n");
     let reload = async || gateway.admin().send(Method::POST, "/config/reload", "").await.json();
     assert_eq!(reload().await["changed"], json!(["shop"]));
     assert_eq!(reload().await["changed"], json!([]));

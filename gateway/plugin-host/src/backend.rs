@@ -29,7 +29,9 @@ use http_body_util::combinators::UnsyncBoxBody;
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 pub use answer::AnswerBody;
+use body::Gone;
 pub use body::GuestBody;
+pub(crate) use body::Present;
 pub(crate) use meter::Meter;
 use outbound::Gate;
 
@@ -115,6 +117,7 @@ pub(crate) struct Serving {
     http: WasiHttpCtx,
     gate: Gate,
     pub(crate) meter: Arc<Meter>,
+    gone: Gone,
 }
 
 impl Serving {
@@ -122,7 +125,13 @@ impl Serving {
         let mut http = WasiHttpCtx::new();
         // What header maps weigh in memory is some times what they weigh on the wire; that is checked by itself.
         http.set_field_size_limit(shared.limits.header_bytes.saturating_mul(4));
-        Self { http, gate: Gate::new(Arc::clone(shared)), meter: Arc::default() }
+        let gone = Gone::default();
+        Self { http, gate: Gate::new(Arc::clone(shared), gone.clone()), meter: Arc::default(), gone }
+    }
+
+    /// To be dropped before anything else of the instance is: what it left unended has not ended.
+    pub(crate) fn present(&self) -> Present {
+        self.gone.when_dropped()
     }
 
     /// Who sends its own requests from now on.

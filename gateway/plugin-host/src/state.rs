@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use wasmtime::component::ResourceTable;
 
-use crate::backend::{Meter, OutboundRequests, Role, Serving};
+use crate::backend::{Meter, OutboundRequests, Present, Role, Serving};
 use crate::body::{HostBody, Provenance};
 use crate::crypto::tree::KeyTree;
 use crate::grants::Grants;
@@ -162,6 +162,11 @@ impl State {
         if let Some(serving) = &mut self.serving {
             serving.send_through(outbound);
         }
+    }
+
+    /// Tells the bodies of a backend's requests when the instance is gone.
+    pub(crate) fn present(&self) -> Option<Present> {
+        self.serving.as_ref().map(|serving| serving.present())
     }
 
     /// What measures a backend's CPU time.

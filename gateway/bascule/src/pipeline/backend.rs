@@ -96,8 +96,8 @@ pub(super) async fn respond(
 
 /// The request as the component sees it: no secret enters it, whatever the configuration says.
 fn inward(mut request: Request<RequestBody>) -> Request<HttpBody> {
-    let secret: Vec<_> = request.headers().iter().filter(|(_, value)| value.is_sensitive()).collect();
-    let secret: Vec<_> = secret.into_iter().map(|(name, _)| name.clone()).collect();
+    let secret = request.headers().iter().filter(|(_, value)| value.is_sensitive());
+    let secret: Vec<_> = secret.map(|(name, _)| name.clone()).collect();
     for name in secret {
         request.headers_mut().remove(name);
     }

@@ -18,7 +18,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::task::JoinHandle;
 use wasmtime_wasi_http::WasiBody;
 
-use super::body::GuestBody;
+use super::body::{Gone, GuestBody};
 use crate::error::PluginError;
 
 /// How the guest ended, once it did not end well.
@@ -67,7 +67,12 @@ impl AnswerBody {
         let bodiless = *method == Method::HEAD
             || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let length = || head.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
-        Self { body: GuestBody::new(body), guest, end, left: if bodiless { Some(0) } else { length() } }
+        Self {
+            body: GuestBody::new(body, Gone::default()),
+            guest,
+            end,
+            left: if bodiless { Some(0) } else { length() },
+        }
     }
 
     /// What the end of the pieces means.

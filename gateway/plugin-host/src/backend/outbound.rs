@@ -12,6 +12,7 @@ use http::{HeaderMap, Uri};
 use http_body_util::BodyExt;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
 
+use super::body::Gone;
 use super::{GuestBody, OutboundError, OutboundFuture, OutboundRequest, OutboundRequests, Role};
 use crate::error::PluginError;
 use crate::limits::{BACKEND_CHUNK_BYTES, Limits};
@@ -29,11 +30,13 @@ pub(super) struct Gate {
     sent: usize,
     /// Whether a refusal was logged: one line says what to change, more would be a flood.
     told: bool,
+    /// For the bodies that the instance writes.
+    gone: Gone,
 }
 
 impl Gate {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, outbound: None, sent: 0, told: false }
+    pub(super) fn new(shared: Arc<Shared>, gone: Gone) -> Self {
+        Self { shared, outbound: None, sent: 0, told: false, gone }
     }
 
     /// The answer to come, if the request is granted.
@@ -54,7 +57,7 @@ impl Gate {
         self.sent += 1;
         let (mut parts, body) = request.into_parts();
         parts.uri = target(&parts.uri)?;
-        let request = http::Request::from_parts(parts, GuestBody::new(body));
+        let request = http::Request::from_parts(parts, GuestBody::new(body, self.gone.clone()));
         Ok(outbound.send(OutboundRequest { integration, request }))
     }
 

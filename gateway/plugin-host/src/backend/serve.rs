@@ -84,6 +84,7 @@ async fn serve(
             let found = visit.guest(|phases| phases.handler.as_ref())?;
             visit.state().serve_with(outbound);
             let meter = visit.state().meter();
+            let _present = visit.state().present();
             let (store, limit) = visit.parts();
             let guest = async {
                 let request = request.map(|body| body.map_err(|_| Error::ConnectionTerminated));

@@ -23,6 +23,7 @@ fn bytes(name: &str) -> Vec<u8> {
 
 fn spec(calls: &[&str]) -> PluginSpec {
     let mut spec = PluginSpec::new("backend", bytes("backend"));
+    spec.grants = Grants::parse(["random"]).unwrap();
     spec.role = Role::Backend { calls: calls.iter().map(|name| (*name).to_owned()).collect() };
     spec
 }
@@ -226,6 +227,33 @@ async fn what_the_sender_says_is_what_the_guest_hears() {
     assert_eq!(answer, (599, "ErrorCode::LoopDetected".to_owned()));
 }
 
+/// Reads the request's body beside the call, however that ends, and keeps what came of it.
+#[derive(Default)]
+struct Reader(Arc<Mutex<Option<Result<Bytes, String>>>>);
+
+impl OutboundRequests for Reader {
+    fn send(&self, request: OutboundRequest) -> OutboundFuture {
+        let read = Arc::clone(&self.0);
+        tokio::spawn(async move {
+            let whole = request.request.into_body().collect().await;
+            *read.lock() = Some(whole.map(|whole| whole.to_bytes()).map_err(|error| error.to_string()));
+        });
+        Box::pin(std::future::pending())
+    }
+}
+
+#[tokio::test]
+async fn half_a_body_of_a_guest_that_is_gone_is_not_taken_for_all_of_it() {
+    let (plugin, _) = backend();
+    let reader = Arc::new(Reader::default());
+    let through = Arc::clone(&reader) as Arc<dyn OutboundRequests>;
+    let request = request("GET", "/half?http://github.internal/upload", "");
+    let error = plugin.respond(&context(), request, Some(through)).await.err().unwrap();
+    assert!(matches!(error, PluginError::Trapped { .. }), "{error}");
+    until(|| reader.0.lock().is_some()).await;
+    assert_eq!(*reader.0.lock(), Some(Err("the component's body broke off".to_owned())));
+}
+
 #[tokio::test]
 async fn a_guest_that_fails_before_its_answer_fails_the_request() {
     let (plugin, recorder) = backend_with(|spec| {
@@ -308,6 +336,17 @@ async fn a_backend_that_keeps_failing_is_left_alone() {
     let error = ask(&plugin, "/status?200").await.err().unwrap();
     assert!(matches!(error, PluginError::Unavailable { .. }), "{error}");
     assert_eq!(*recorder.out_of_service.lock(), [plugin.id()]);
+}
+
+#[tokio::test]
+async fn what_it_imports_has_to_be_granted_in_its_own_table() {
+    let (host, _) = host();
+    let error = host.load(PluginSpec { grants: Grants::default(), ..spec(&[]) }).err().unwrap();
+    let text = error.to_string();
+    assert!(text.ends_with(r#"; add `grants = ["random"]` to its [component] table"#), "{text}");
+    let (plugin, _) = backend();
+    let (status, number) = whole(ask(&plugin, "/random").await.unwrap()).await;
+    assert!(status == 200 && number.parse::<u64>().is_ok(), "{number}");
 }
 
 #[tokio::test]

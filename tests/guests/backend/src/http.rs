@@ -4,8 +4,8 @@ use std::io::{self, Read, Write};
 
 use wasip2::http::outgoing_handler;
 use wasip2::http::types::{
-    ErrorCode, Fields, IncomingBody, IncomingRequest, Method, OutgoingBody, OutgoingRequest,
-    OutgoingResponse, ResponseOutparam, Scheme,
+    ErrorCode, Fields, FutureIncomingResponse, IncomingBody, IncomingRequest, Method, OutgoingBody,
+    OutgoingRequest, OutgoingResponse, ResponseOutparam, Scheme,
 };
 use wasip2::io::streams::{InputStream, OutputStream};
 
@@ -81,8 +81,14 @@ pub(crate) struct Answer {
     pub(crate) octets: Vec<u8>,
 }
 
-/// Sends a request and waits for the whole answer.
-pub(crate) fn call(method: &Method, url: &str, body: Option<Received>) -> Result<Answer, ErrorCode> {
+/// Begins a POST and its body; nothing waits for an answer.
+pub(crate) fn begin(url: &str) -> Option<(FutureIncomingResponse, Sent)> {
+    let request = to(&Method::Post, url);
+    let body = request.body().ok().and_then(Sent::of)?;
+    Some((outgoing_handler::handle(request, None).ok()?, body))
+}
+
+fn to(method: &Method, url: &str) -> OutgoingRequest {
     let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let fields = Fields::new();
@@ -92,6 +98,12 @@ pub(crate) fn call(method: &Method, url: &str, body: Option<Received>) -> Result
     let _ = request.set_scheme(Some(if scheme == "https" { &Scheme::Https } else { &Scheme::Http }));
     let _ = request.set_authority(Some(authority));
     let _ = request.set_path_with_query(Some(path));
+    request
+}
+
+/// Sends a request and waits for the whole answer.
+pub(crate) fn call(method: &Method, url: &str, body: Option<Received>) -> Result<Answer, ErrorCode> {
+    let request = to(method, url);
     let to = body.is_some().then(|| request.body().ok().and_then(Sent::of)).flatten();
     let coming = outgoing_handler::handle(request, None)?;
     if let (Some(mut body), Some(mut to)) = (body, to) {

@@ -8,9 +8,11 @@
 //! | `/call?URL` | a request of its own: status and body of the answer, or 599 and the name of the error |
 //! | `/post?URL` | the same with POST, the header `x-from-guest: yes`, and the request's body |
 //! | `/calls?URL` | five of the first kind, one after the other: the last one's |
+//! | `/half?URL` | begins a POST of its own, and panics in the middle of its body |
 //! | `/status?CODE` | that status |
 //! | `/sleep?MS` | 200 after so many milliseconds |
 //! | `/lines` | 200; writes a line to its output and one to its error stream |
+//! | `/random` | 200 with a random number, for which it takes a grant |
 //! | `/large?N` | N times 64 KiB |
 //! | `/headers?N` | N headers |
 //! | `/fault` | the error `connection-refused` in place of an answer |
@@ -45,6 +47,14 @@ impl wasip2::exports::http::incoming_handler::Guest for Backend {
                 let answers = (0..5).map(|_| http::call(&Method::Get, query, None));
                 show(out, answers.last().unwrap_or(Err(ErrorCode::ConfigurationError)));
             }
+            "/half" => {
+                let mut begun = http::begin(query);
+                if let Some((_, body)) = &mut begun {
+                    let _ = body.write_all(b"the first half");
+                    let _ = body.flush();
+                }
+                trap();
+            }
             "/status" => bare(out, u16::try_from(number(query)).unwrap_or(500), Fields::new()),
             "/sleep" => {
                 wasip2::clocks::monotonic_clock::subscribe_duration(number(query) * 1_000_000).block();
@@ -55,6 +65,7 @@ impl wasip2::exports::http::incoming_handler::Guest for Backend {
                 http::say(&wasip2::cli::stderr::get_stderr(), "complained\n");
                 text(out, "");
             }
+            "/random" => text(out, &wasip2::random::random::get_random_u64().to_string()),
             "/large" => large(out, number(query)),
             "/headers" => {
                 let fields = Fields::new();
