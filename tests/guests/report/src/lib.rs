@@ -1,6 +1,8 @@
 //! A whole operation in a component: `/report?city=NAME` asks the integrations `weather` and `air`, and makes one answer of
 //! theirs. The example of `docs/components.md`.
 
+#![cfg_attr(test, expect(dead_code, reason = "only wasm exports the handler"))]
+
 use std::io::{Read, Write};
 
 use wasip2::http::outgoing_handler;
