@@ -405,6 +405,9 @@ async fn inspect_shows_exactly_what_a_plugin_is() {
     assert!(!types.iter().any(|name| name.contains("body.read")), "it never reads a body: {types:?}");
     let (code, stdout, _) = ran(&["plugin", "inspect", &guest("wants-random")]).await;
     assert!(code == Some(0) && stdout.contains("{ bytes }   needs random"), "{stdout}");
+    let (code, stdout, _) = ran(&["plugin", "inspect", &guest("backend")]).await;
+    assert!(code == Some(0) && stdout.contains("it can be the [component]"), "{stdout}");
+    assert!(stdout.contains("wasi:http/outgoing-handler@0.2.") && !stdout.contains("warning"), "{stdout}");
     let (code, stdout, stderr) = ran(&["plugin", "inspect", "/dev/null"]).await;
     assert!(code == Some(1) && stdout.is_empty() && stderr.contains("WebAssembly"), "{stderr}");
 }

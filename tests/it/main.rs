@@ -26,6 +26,7 @@ mod auth;
 mod cache;
 mod calls;
 mod cli;
+mod components;
 mod config_errors;
 mod crowd;
 mod fallback;

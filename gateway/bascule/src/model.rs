@@ -13,7 +13,7 @@ mod secret;
 pub use answer::{Answer, BodyError, CacheStatus, Payload, Source, StreamBody};
 pub use bascule_resilience::Outcome;
 pub use http_rules::{
-    has_dot_segment, is_hop_by_hop, is_well_encoded, named_by_connection, strip_hop_by_hop,
+    end_to_end, has_dot_segment, is_hop_by_hop, is_well_encoded, named_by_connection, strip_hop_by_hop,
 };
 pub use names::{BreakerName, IntegrationName, InvalidName, OperationName};
 pub use outcome::{Cause, TimeoutKind};

@@ -19,6 +19,7 @@
 mod admit;
 mod attempts;
 mod auth;
+mod backend;
 mod call;
 mod classify;
 mod decode;
@@ -50,10 +51,11 @@ mod validate;
 pub use call::{Call, Input, InputBody, Origin, ProxyRequest};
 pub use failure::Failure;
 pub use fan_out::Room;
-pub use held::{Held, hold};
+pub use held::{Held, REPLAY_BUFFER, SIGN_BUFFER, hold};
 pub use http_cache::{Coming, Kept, Upstream};
 pub use live::{
-    BoundPlugin, Flights, Generation, LiveIntegration, LiveOperation, LivePlugin, Policy, Services, Swapped,
+    BoundPlugin, Flights, Generation, IDEMPOTENCY_KEY, LiveIntegration, LiveOperation, LivePlugin, Policy,
+    Services, Swapped,
 };
 pub use peers::{Peers, Share};
 pub use phases::Phases;

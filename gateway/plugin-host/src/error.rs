@@ -79,9 +79,26 @@ pub enum LoadError {
         /// The interface as the component names it.
         interface: String,
     },
+    /// An interface of plugins in a backend, which runs in any host of its standard.
+    #[error("`{interface}` is for plugins; a backend finds `wasi:*` interfaces alone")]
+    NotForBackends {
+        /// The interface as the component names it.
+        interface: String,
+    },
     /// No phase among the exports.
     #[error("the component exports no phase of bascule:plugin")]
     NoPhase,
+    /// No phase among the exports, but one that makes it a backend.
+    #[error(
+        "the component serves requests by itself (`wasi:http/incoming-handler`): it belongs into the [component] of an \
+         integration with type = \"wasm\""
+    )]
+    IsBackend,
+    /// To be a backend, and without the export that makes it one.
+    #[error(
+        "the component does not export `wasi:http/incoming-handler@0.2`, and so can serve no requests by itself"
+    )]
+    NotBackend,
     /// `phases` names one that the component does not export.
     #[error("`phases` names `{phase}`, which the component does not export (it exports: {exported})")]
     PhaseMissing {
@@ -91,8 +108,10 @@ pub enum LoadError {
         exported: String,
     },
     /// Imports that the configuration does not grant.
-    #[error("the component imports `{}`; add `{line}` to its [[plugins]] table", .interfaces.join("`, `"))]
+    #[error("the component imports `{}`; add `{line}` to its {table} table", .interfaces.join("`, `"))]
     MissingGrant {
+        /// Where the line belongs: `[[plugins]]` or `[component]`.
+        table: &'static str,
         /// The interfaces as the component names them.
         interfaces: Vec<String>,
         /// The line to add, in place of the one that is there: it repeats what is granted already.
@@ -166,7 +185,8 @@ pub type SourceError = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum PluginError {
-    /// The plugin answered with a fault; checked, and known secrets blanked out.
+    /// The plugin answered with a fault; checked, and known secrets blanked out. Of a backend: an error in place of an
+    /// answer.
     #[error("the plugin answered with the fault `{}`", .0.code)]
     Fault(Fault),
     /// The guest trapped. The message is for logs.

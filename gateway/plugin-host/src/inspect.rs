@@ -5,11 +5,14 @@
 
 mod memory;
 
+use std::collections::BTreeSet;
+
 use wit_component::{DecodedWasm, decode};
 use wit_parser::{Resolve, World, WorldItem, WorldKey};
 
 pub use crate::artifact::ArtifactKind;
 use crate::artifact::{Artifact, hex};
+use crate::backend::Role;
 pub use crate::bindings::exports::bascule::plugin::lifecycle::Description;
 use crate::error::LoadError;
 use crate::grants::{Grants, needed_for};
@@ -105,8 +108,22 @@ impl Inspection {
         Phase::ALL.into_iter().filter(exported).collect()
     }
 
-    /// Whether a host of this version runs the plugin under those grants.
-    pub(crate) fn admit(&self, grants: &Grants) -> Result<(), LoadError> {
+    /// Whether it can be the backend of an integration: it serves requests by itself.
+    #[must_use]
+    pub fn is_backend(&self) -> bool {
+        self.exports.iter().any(|export| wasi::is_handler(export))
+    }
+
+    /// What it is for, as its exports tell.
+    pub(crate) fn own_role(&self) -> Role {
+        match self.phases().is_empty() && self.is_backend() {
+            true => Role::Backend { calls: BTreeSet::new() },
+            false => Role::Phases,
+        }
+    }
+
+    /// Whether a host of this version runs the component in that role under those grants.
+    pub(crate) fn admit(&self, grants: &Grants, role: &Role) -> Result<(), LoadError> {
         for export in &self.exports {
             match Name::read(export) {
                 Name::Ours(name) if name == "lifecycle" || Phase::from_name(name).is_some() => {}
@@ -115,15 +132,20 @@ impl Inspection {
                 Name::Foreign => {}
             }
         }
-        if self.phases().is_empty() {
-            return Err(LoadError::NoPhase);
+        match role {
+            Role::Phases if self.phases().is_empty() && self.is_backend() => {
+                return Err(LoadError::IsBackend);
+            }
+            Role::Phases if self.phases().is_empty() => return Err(LoadError::NoPhase),
+            Role::Backend { .. } if !self.is_backend() => return Err(LoadError::NotBackend),
+            Role::Phases | Role::Backend { .. } => {}
         }
-        self.imports.iter().try_for_each(ImportedInterface::admit)?;
-        self.check_grants(grants)
+        self.imports.iter().try_for_each(|import| import.admit(role))?;
+        self.check_grants(grants, role)
     }
 
     /// All imports that are not granted in one error, with the line that grants them all.
-    fn check_grants(&self, grants: &Grants) -> Result<(), LoadError> {
+    fn check_grants(&self, grants: &Grants, role: &Role) -> Result<(), LoadError> {
         let missing = self.imports.iter().filter_map(|import| {
             let interface = granted_as(&import.name).filter(|interface| !grants.cover(interface))?;
             Some((import.name.clone(), interface))
@@ -131,7 +153,10 @@ impl Inspection {
         let (interfaces, missing): (Vec<String>, Vec<&str>) = missing.unzip();
         match interfaces.is_empty() {
             true => Ok(()),
-            false => Err(LoadError::MissingGrant { interfaces, line: grants.clone().with(missing).line() }),
+            false => {
+                let line = grants.clone().with(missing).line();
+                Err(LoadError::MissingGrant { table: role.table(), interfaces, line })
+            }
         }
     }
 
@@ -148,7 +173,7 @@ impl Inspection {
 
     fn warn(&mut self, from_rust: bool) {
         // Everything that could be granted is, so that what is left is what no grant can cure.
-        if let Err(error) = self.admit(&Grants::all()) {
+        if let Err(error) = self.admit(&Grants::all(), &self.own_role()) {
             self.warnings.push(error.to_string());
         }
         if from_rust && self.memory_pages_min > RUST_PAGES_MAX {
@@ -162,11 +187,15 @@ impl Inspection {
 }
 
 impl ImportedInterface {
-    /// Whether there is such an interface.
-    fn admit(&self) -> Result<(), LoadError> {
+    /// Whether there is such an interface for components in that role: a backend is one of any host, and finds none
+    /// of ours.
+    fn admit(&self, role: &Role) -> Result<(), LoadError> {
+        let is_backend = matches!(role, Role::Backend { .. });
         match Name::read(&self.name) {
-            Name::Ours(name) if OFFERED.contains(&name) => Ok(()),
+            Name::Ours(name) if OFFERED.contains(&name) && !is_backend => Ok(()),
+            Name::Ours(_) if is_backend => Err(LoadError::NotForBackends { interface: self.name.clone() }),
             Name::Foreign if wasi::offers(&self.name) => Ok(()),
+            Name::Foreign if is_backend && wasi::is_http(&self.name) => Ok(()),
             Name::Foreign if self.name.starts_with("wasi:") => Err(later(&self.name)),
             _ => Err(unknown(&self.name)),
         }

@@ -14,10 +14,15 @@
 //!   loaded.
 //! - Nothing that a plugin returns is used unchecked.
 //!
+//! A component may also serve requests by itself, as the backend of an integration ([`Role::Backend`],
+//! [`Plugin::respond`]): the same files, limits and breaker, and requests of its own only to integrations that it is
+//! granted.
+//!
 //! It knows nothing of HTTP connections (side requests go to whoever makes the [`CallContext`]), of the
 //! pipeline or of the cache.
 
 mod artifact;
+mod backend;
 mod bindings;
 mod body;
 mod crypto;
@@ -39,6 +44,10 @@ mod state;
 mod token;
 mod wasi;
 
+pub use backend::{
+    AnswerBody, GuestBody, HttpBody, HttpBodyError, OutboundError, OutboundFuture, OutboundRequest,
+    OutboundRequests, Role,
+};
 pub use bindings::bascule::plugin::types::{Fault, FaultKind, Header, RequestHead, ResponseHead};
 pub use bindings::exports::bascule::plugin::classifier::{Classification, Quota, Verdict};
 pub use bindings::exports::bascule::plugin::error_mapper::Cause;

@@ -23,6 +23,15 @@ const WALL: Duration = Duration::from_millis(250);
 /// The same for a plugin that may send side requests, for whose answers it waits.
 const WALL_WITH_HTTP: Duration = Duration::from_secs(5);
 
+/// CPU time of one request that a backend serves: a whole operation, bodies included.
+const BACKEND_CPU: Duration = Duration::from_secs(1);
+
+/// Wall time of the same, until the end of its answer's body: as long as a whole call has by default.
+const BACKEND_WALL: Duration = Duration::from_secs(30);
+
+/// Octets that a backend may write into its answer, or into a request, before they are taken. Two such pieces are held.
+pub(crate) const BACKEND_CHUNK_BYTES: usize = 64 << 10;
+
 /// How long a call waits for an instance before it is turned away.
 pub(crate) const INSTANCE_WAIT: Duration = Duration::from_millis(50);
 
@@ -105,9 +114,9 @@ pub struct Limits {
     /// 4 GiB.
     pub memory: u64,
     /// CPU time of one call; `None` = the phase's own: 20 ms signer, classifier and cache policy, 50 ms
-    /// mappers, 100 ms token source. Cap 1 min.
+    /// mappers, 100 ms token source, 1 s backends. Cap 1 min.
     pub cpu: Option<Duration>,
-    /// Wall time of one call; `None` = 250 ms, or 5 s with a grant `http:…`. Cap 10 min.
+    /// Wall time of one call; `None` = 250 ms, or 5 s with a grant `http:…`; 30 s for backends. Cap 10 min.
     pub wall: Option<Duration>,
     /// Largest body that `body.read` hands over, that a plugin may make, and that a side request may
     /// bring, in octets. Default 2 MiB, cap 64 MiB.
@@ -125,7 +134,7 @@ pub struct Limits {
     pub log_lines: usize,
     /// Octets of log text of one call, fields included. Default 8 KiB, cap 1 MiB.
     pub log_bytes: usize,
-    /// Side requests of one call. Default 4, cap 100.
+    /// Side requests of one call, or requests of a backend's own. Default 4, cap 100.
     pub side_requests: usize,
     /// Bodies and keys that one call may hold: host memory that no guest limit sees. Default 256, cap
     /// 65,536.
@@ -178,6 +187,7 @@ impl Limits {
         match hook {
             Hook::Lifecycle => LIFECYCLE_CPU,
             Hook::Phase(phase) => self.cpu_of(phase),
+            Hook::Backend => self.cpu.unwrap_or(BACKEND_CPU),
         }
     }
 
@@ -185,6 +195,7 @@ impl Limits {
         match hook {
             Hook::Lifecycle => self.wall_with(grants).max(LIFECYCLE_WALL_MIN),
             Hook::Phase(_) => self.wall_with(grants),
+            Hook::Backend => self.wall.unwrap_or(BACKEND_WALL),
         }
     }
 

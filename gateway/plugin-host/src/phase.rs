@@ -83,11 +83,18 @@ impl fmt::Display for Phase {
     }
 }
 
-/// What an instance was made for: a phase, or the checks at load time.
+/// What an instance was made for: a phase, a request that it serves by itself, or the checks at load time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Hook {
     Lifecycle,
     Phase(Phase),
+    Backend,
+}
+
+impl From<Phase> for Hook {
+    fn from(phase: Phase) -> Self {
+        Self::Phase(phase)
+    }
 }
 
 impl Hook {
@@ -95,6 +102,7 @@ impl Hook {
         match self {
             Self::Lifecycle => "lifecycle",
             Self::Phase(phase) => phase.as_str(),
+            Self::Backend => "incoming-handler",
         }
     }
 }

@@ -42,7 +42,7 @@ pub struct Plugin {
     loaded: Arc<[Loaded]>,
     /// Calls of this plugin at the same time.
     instances: Semaphore,
-    turns: Turns,
+    pub(crate) turns: Turns,
     breaker: Mutex<Breaker>,
 }
 

@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use wasmtime::component::ResourceTable;
 
+use crate::backend::{OutboundRequests, Present, Role, Serving};
 use crate::body::{HostBody, Provenance};
 use crate::crypto::tree::KeyTree;
 use crate::grants::Grants;
@@ -85,6 +86,9 @@ pub(crate) struct Shared {
     pub(crate) config_text: String,
     pub(crate) vault: Vault,
     pub(crate) grants: Grants,
+    pub(crate) role: Role,
+    /// What a backend finds as environment variables.
+    pub(crate) environment: Vec<(String, String)>,
     pub(crate) attributes: BTreeMap<String, String>,
     pub(crate) limits: Limits,
     pub(crate) keys: KeyTree,
@@ -109,6 +113,8 @@ pub(crate) struct State {
     pub(crate) keys_opened: usize,
     /// Made when the guest first asks for something of WASI: the others pay nothing.
     pub(crate) wasi: Option<Box<Wasi>>,
+    /// What it takes to serve a request; only backends have it.
+    pub(crate) serving: Option<Box<Serving>>,
 }
 
 /// A host call that ends the guest at once. Each variant is told from a panic by its type.
@@ -130,6 +136,7 @@ impl State {
         let mut table = ResourceTable::new();
         table.set_max_capacity(shared.limits.handles);
         let limiter = Limiter::new(budget, shared.limits.memory);
+        let serving = matches!(shared.role, Role::Backend { .. }).then(|| Box::new(Serving::new(&shared)));
         let log = LogBudget::new(shared.limits.log_lines, shared.limits.log_bytes);
         Self {
             shared,
@@ -143,7 +150,20 @@ impl State {
             sent: 0,
             keys_opened: 0,
             wasi: None,
+            serving,
         }
+    }
+
+    /// Who sends a backend's own requests.
+    pub(crate) fn serve_with(&mut self, outbound: Option<Arc<dyn OutboundRequests>>) {
+        if let Some(serving) = &mut self.serving {
+            serving.send_through(outbound);
+        }
+    }
+
+    /// Tells the bodies of a backend's requests when the instance is gone.
+    pub(crate) fn present(&self) -> Option<Present> {
+        self.serving.as_ref().map(|serving| serving.present())
     }
 
     /// The secrets that this call may have put in.
@@ -156,7 +176,7 @@ impl State {
         match (body.provenance(), self.hook) {
             (Provenance::Sealed, _) => false,
             (Provenance::Plugin, _) => true,
-            (Provenance::Host, Hook::Lifecycle) => false,
+            (Provenance::Host, Hook::Lifecycle | Hook::Backend) => false,
             (Provenance::Host, Hook::Phase(phase)) => {
                 phase.reads_bodies_by_nature() || self.shared.grants.body_read
             }

@@ -14,6 +14,9 @@
 //!
 //! Nothing here waits, so that a plugin that sleeps costs no time. `wasi:http` is not offered: requests go
 //! through `bascule:plugin/http`.
+//!
+//! Backends ([`crate::backend`]) find the same machine with three things more: their configuration as environment
+//! variables, clocks that go, since they set timers beside the answers that they wait for, and `wasi:http`.
 
 mod clocks;
 mod console;
@@ -26,12 +29,14 @@ use parking_lot::Mutex;
 use wasmtime::Engine;
 use wasmtime::component::{Component, HasData, HasSelf, Linker, ResourceTable};
 use wasmtime_wasi::cli::{WasiCli, WasiCliCtxView};
+use wasmtime_wasi::clocks::{WasiClocks, WasiClocksCtxView};
 use wasmtime_wasi::filesystem::{WasiFilesystem, WasiFilesystemCtxView};
 use wasmtime_wasi::p2::bindings::{cli, clocks as clock, filesystem, io, random as rand, sockets};
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::sockets::{WasiSockets, WasiSocketsCtxView};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder};
 
+use crate::backend::Role;
 use crate::state::State;
 use console::{Console, Pipe, Source};
 
@@ -46,13 +51,14 @@ pub(crate) struct Wasi {
     waited: u64,
 }
 
-impl Default for Wasi {
-    fn default() -> Self {
+impl Wasi {
+    fn new(environment: &[(String, String)]) -> Self {
         let console = Arc::new(Mutex::new(Console::default()));
         let ctx = WasiCtxBuilder::new()
             .stdin(MemoryInputPipe::new(bytes::Bytes::new()))
             .stdout(Pipe::new(&console, Source::Stdout))
             .stderr(Pipe::new(&console, Source::Stderr))
+            .envs(environment)
             .allow_tcp(false)
             .allow_udp(false)
             .allow_ip_name_lookup(false)
@@ -61,13 +67,25 @@ impl Default for Wasi {
     }
 }
 
-/// Whether an import is one that is linked here.
+/// Whether an import is one that is linked for all.
 pub(crate) fn offers(interface: &str) -> bool {
-    let name = interface.strip_prefix("wasi:").and_then(|name| name.split_once('@'));
-    let Some((path, version)) = name else { return false };
-    let package = path.split('/').next().unwrap_or_default();
-    PACKAGES.contains(&package)
-        && version.strip_prefix("0.2.").is_some_and(|patch| patch.parse::<u32>().is_ok())
+    of_0_2(interface).is_some_and(|path| PACKAGES.contains(&path.split('/').next().unwrap_or_default()))
+}
+
+/// Whether an import is one that backends have besides.
+pub(crate) fn is_http(interface: &str) -> bool {
+    matches!(of_0_2(interface), Some("http/types" | "http/outgoing-handler"))
+}
+
+/// Whether an export is the one that makes a backend.
+pub(crate) fn is_handler(interface: &str) -> bool {
+    of_0_2(interface) == Some("http/incoming-handler")
+}
+
+/// Package and interface, when it is one of WASI in any patch of 0.2.
+fn of_0_2(interface: &str) -> Option<&str> {
+    let (path, version) = interface.strip_prefix("wasi:")?.split_once('@')?;
+    version.strip_prefix("0.2.")?.parse::<u32>().is_ok().then_some(path)
 }
 
 /// Whether an import is of the package that takes the grant `random`.
@@ -75,23 +93,40 @@ pub(crate) fn is_random(interface: &str) -> bool {
     interface.starts_with("wasi:random/")
 }
 
-/// The linker for a component: the host's own, with WASI when it imports that.
+/// The linker for a component: the host's own, with WASI when it imports that; for a backend WASI alone, with
+/// `wasi:http`.
 pub(crate) fn linker_for<'a>(
     engine: &Engine,
     linker: &'a Linker<State>,
     component: &Component,
+    role: &Role,
 ) -> wasmtime::Result<Cow<'a, Linker<State>>> {
+    if let Role::Backend { .. } = role {
+        let mut linker = Linker::new(engine);
+        add_to_linker(&mut linker)?;
+        let view: fn(&mut State) -> WasiClocksCtxView<'_> = |state| {
+            let (wasi, table) = state.wasi();
+            WasiClocksCtxView { ctx: wasi.ctx.clocks(), table }
+        };
+        clock::wall_clock::add_to_linker::<State, WasiClocks>(&mut linker, view)?;
+        clock::monotonic_clock::add_to_linker::<State, WasiClocks>(&mut linker, view)?;
+        wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+        return Ok(Cow::Owned(linker));
+    }
     if !component.component_type().imports(engine).any(|(name, _)| name.starts_with("wasi:")) {
         return Ok(Cow::Borrowed(linker));
     }
     let mut linker = linker.clone();
     add_to_linker(&mut linker)?;
+    clock::wall_clock::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    clock::monotonic_clock::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     Ok(Cow::Owned(linker))
 }
 
 impl State {
     fn wasi(&mut self) -> (&mut Wasi, &mut ResourceTable) {
-        (self.wasi.get_or_insert_default(), &mut self.table)
+        let environment = &self.shared.environment;
+        (self.wasi.get_or_insert_with(|| Box::new(Wasi::new(environment))), &mut self.table)
     }
 
     /// Logs what the guest has written, if anything. To be called when the phase is over.
@@ -108,12 +143,11 @@ impl HasData for Table {
     type Data<'a> = &'a mut ResourceTable;
 }
 
+/// All but the clocks.
 fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     io::error::add_to_linker::<State, Table>(linker, |state| &mut state.table)?;
     io::poll::add_to_linker::<State, Table>(linker, |state| &mut state.table)?;
     io::streams::add_to_linker::<State, Table>(linker, |state| &mut state.table)?;
-    clock::wall_clock::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
-    clock::monotonic_clock::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
     rand::random::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
     rand::insecure::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
     rand::insecure_seed::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
@@ -177,6 +211,8 @@ mod tests {
         ] {
             assert!(!offers(name), "{name}");
         }
+        assert!(is_http("wasi:http/outgoing-handler@0.2.12") && !is_http("wasi:http/outgoing-handler@0.3.0"));
+        assert!(is_handler("wasi:http/incoming-handler@0.2.0") && !is_handler("wasi:http/handler@0.3.0"));
         assert!(is_random("wasi:random/insecure-seed@0.2.0") && !is_random("wasi:clocks/wall-clock@0.2.0"));
     }
 }

@@ -23,7 +23,7 @@ pub(super) fn status(services: &Services, generation: &Generation) -> Value {
             let (state, status) = judge(services, integration, error_rate);
             json!({
                 "name": integration.settings.name.as_str(),
-                "type": "rest",
+                "type": integration.settings.kind(),
                 "status": status,
                 "circuit_state": state.to_string(),
                 "error_rate": rounded(error_rate),

@@ -186,6 +186,7 @@ fn load_one(
             .collect(),
         grants: settings.grants.clone(),
         attributes: settings.attributes.clone(),
+        role: settings.role.clone(),
         phases,
         limits: settings.limits.clone(),
     };
@@ -231,6 +232,10 @@ pub(super) fn phases(loaded: &[Loaded<'_>], operation: &OperationName, problems:
     let mut phases = Phases::default();
     for Loaded { settings, live } in loaded {
         if !settings.operations.as_ref().is_none_or(|names| names.contains(operation)) {
+            continue;
+        }
+        if live.bound.plugin.is_backend() {
+            phases.backend = Some(live.bound.clone());
             continue;
         }
         let everything = *operation != proxy || settings.operations.is_some();

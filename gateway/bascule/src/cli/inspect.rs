@@ -69,6 +69,11 @@ fn as_text(file: &str, inspection: &Inspection) -> String {
     if let Some(description) = &inspection.description {
         let _ = writeln!(text, "{} {}", description.name, description.version);
     }
+    if inspection.is_backend() {
+        text.push_str(
+            "serves requests by itself: it can be the [component] of an integration with type = \"wasm\"\n",
+        );
+    }
     text.push_str("\nexports\n");
     for export in &inspection.exports {
         let _ = writeln!(text, "  {export}");
@@ -95,6 +100,7 @@ fn as_json(inspection: &Inspection) -> Value {
         "kind": kind(inspection),
         "size": inspection.size,
         "sha256": inspection.digest,
+        "backend": inspection.is_backend(),
         "exports": inspection.exports,
         "imports": imports,
         "name": inspection.description.as_ref().map(|description| &description.name),

@@ -3,10 +3,12 @@
 //! A ladder may call an operation that has a ladder of its own, or is a fan-out, whose branches may have ladders. That
 //! must end: never in a circle, and at most [`DEPTH_MAX`] calls deep, because each level may cost a whole timeout.
 
+mod components;
 mod fan_outs;
 mod queues;
 mod sharing;
 
+pub(crate) use components::components;
 pub(crate) use fan_outs::{branches, settle, sizes};
 pub(crate) use queues::queues;
 pub(crate) use sharing::sharing;
@@ -14,7 +16,7 @@ pub(crate) use sharing::sharing;
 use super::{
     context::Places,
     diagnostic::Diagnostic,
-    read::{Gateway, Link, RungPlace},
+    read::{CallPlace, Gateway, Link, RungPlace},
     settings::{Integration, Origin, Rung},
     sources::Found,
     suggest::did_you_mean,
@@ -38,6 +40,8 @@ pub(crate) struct Known {
     pub(crate) complete: bool,
     /// Rungs and branches that name operations.
     pub(crate) rungs: Vec<RungPlace>,
+    /// Integrations that its component may call.
+    pub(crate) calls: Vec<CallPlace>,
 }
 
 type All = BTreeMap<IntegrationName, Known>;
@@ -54,14 +58,7 @@ pub(crate) fn ladders(all: &All) -> Vec<Diagnostic> {
 /// The operation that the rung or branch names must exist.
 fn target(all: &All, rung: &RungPlace) -> Option<Diagnostic> {
     let Some(known) = all.get(&rung.integration) else {
-        let names = all.keys().map(IntegrationName::as_str);
-        let help = did_you_mean(rung.integration.as_str(), names)
-            .unwrap_or_else(|| "name an integration of this configuration".to_owned());
-        return Some(Diagnostic::at(
-            &rung.origin,
-            format!("there is no integration `{}`", rung.integration),
-            help,
-        ));
+        return Some(no_integration(all, &rung.origin, &rung.integration));
     };
     let name = rung.operation.as_str();
     if !known.complete || known.operations.iter().any(|known| known == name) {
@@ -70,6 +67,12 @@ fn target(all: &All, rung: &RungPlace) -> Option<Diagnostic> {
     let help = did_you_mean(name, known.operations.iter().map(String::as_str))
         .unwrap_or_else(|| format!("declare [operations.{name}] in {}", rung.integration));
     Some(Diagnostic::at(&rung.origin, format!("`{}` has no operation `{name}`", rung.integration), help))
+}
+
+fn no_integration(all: &All, origin: &Origin, name: &IntegrationName) -> Diagnostic {
+    let help = did_you_mean(name.as_str(), all.keys().map(IntegrationName::as_str))
+        .unwrap_or_else(|| "name an integration of this configuration".to_owned());
+    Diagnostic::at(origin, format!("there is no integration `{name}`"), help)
 }
 
 /// The parameters that the rung or branch gives must be declared by its target.

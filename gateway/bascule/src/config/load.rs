@@ -60,6 +60,7 @@ pub(crate) fn assemble(found: Found, sources: &Sources, problems: Problems) -> R
     }
     let mut findings = check::ladders(&known);
     findings.extend(check::branches(&known));
+    findings.extend(check::components(&known));
     findings.extend(check::sizes(&known, &all.places));
     findings.extend(check::settle(&mut known, &all.places));
     findings.extend(check::queues(&gateway, &known, &all.places));
@@ -151,7 +152,7 @@ fn integration(
         let file: IntegrationFile =
             read::integration(Reader::top(ctx, table), name, &operations, digest, shared_breakers);
         let integration = file.integration.map(Arc::new);
-        Known { integration, operations, complete: !ctx.broken, rungs: file.rungs }
+        Known { integration, operations, complete: !ctx.broken, rungs: file.rungs, calls: file.calls }
     });
     all.collect(&source.path, collected);
     known
@@ -182,6 +183,7 @@ fn from_environment(
                 operations: Vec::new(),
                 complete: true,
                 rungs: Vec::new(),
+                calls: Vec::new(),
             };
             known.insert(name, known_one);
         }

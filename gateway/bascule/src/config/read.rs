@@ -7,6 +7,7 @@ mod auth;
 mod base_url;
 mod breaker;
 mod cache;
+mod component;
 mod fallback;
 mod fan_out;
 mod gateway;
@@ -27,6 +28,7 @@ mod sources;
 mod vary_by;
 
 pub(crate) use breaker::SharedBreakers;
+pub(crate) use component::CallPlace;
 pub(crate) use fallback::{Link, RungPlace};
 pub(crate) use gateway::{Gateway, gateway};
 pub(crate) use integration::{IntegrationFile, integration};

@@ -10,19 +10,19 @@ use super::{
 };
 use crate::{
     config::{BodyKind, CachePolicy, Operation, ParameterType, SkipSet, parse_duration},
-    model::{BodyError, Code, Problem, TimeoutKind, is_hop_by_hop, named_by_connection, strip_hop_by_hop},
+    model::{BodyError, Code, Problem, TimeoutKind, end_to_end, is_hop_by_hop, named_by_connection},
     pipeline::{
-        Call, Generation, Held, Input, InputBody, LiveIntegration, LiveOperation, Origin, Progress,
-        ProxyRequest, Services, hold,
+        Call, Generation, Held, IDEMPOTENCY_KEY, Input, InputBody, LiveIntegration, LiveOperation, Origin,
+        Progress, ProxyRequest, REPLAY_BUFFER, SIGN_BUFFER, Services, hold,
     },
 };
 use bascule_resilience::Deadline;
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request,
+    HeaderMap, HeaderName, Method, Request,
     header::{
-        CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, FORWARDED, HOST, IF_MODIFIED_SINCE,
-        IF_NONE_MATCH, IF_RANGE, PRAGMA, RANGE,
+        CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+        PRAGMA, RANGE,
     },
     request::Parts,
 };
@@ -36,15 +36,9 @@ use tokio::time::timeout;
 const HEADERS_MAX: usize = 128;
 /// Longest header section of a request, in octets.
 const HEADERS_BYTES_MAX: usize = 64 * 1024;
-/// Largest streamed body that is held so that it can be sent again (`semantics.md` §1).
-const REPLAY_BUFFER: u64 = 1024 * 1024;
-/// Largest streamed body that is held so that a signer can hash it (`plugins.md`).
-const SIGN_BUFFER: u64 = 10 * 1024 * 1024;
 
 /// Longest that a body which is held may take to arrive.
 const HOLD_MAX: Duration = Duration::from_secs(120);
-
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 type Refused = Box<Problem>;
 
@@ -81,7 +75,8 @@ pub(super) async fn prepare(
     inbound.admit(&server.api_keys, &caller)?;
     let skip = skip(&parts.headers, server.allow_skip)?;
     let cap = cap(services, &parts.headers)?;
-    let key = parts.headers.get(key_name(&operation)).or_else(|| parts.headers.get(IDEMPOTENCY_KEY));
+    let key =
+        parts.headers.get(operation.idempotency_header()).or_else(|| parts.headers.get(&IDEMPOTENCY_KEY));
     let idempotency_key = key.filter(|key| !key.is_empty()).cloned();
     let max_body = server.max_body;
     let body = CallerBody::new(incoming, completion.octets_in());
@@ -356,16 +351,6 @@ async fn hold_in_time(body: CallerBody, limit: u64) -> Result<Held, Refused> {
     }
 }
 
-/// HTTP/2 clients split `Cookie` into crumbs; HTTP/1.1 knows one line (RFC 9113 §8.2.3).
-fn join_cookies(headers: &mut HeaderMap) {
-    let crumbs: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
-    if crumbs.len() > 1
-        && let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]))
-    {
-        headers.insert(COOKIE, joined);
-    }
-}
-
 fn broke(error: BodyError) -> Refused {
     let problem = match error {
         BodyError::TimedOut(TimeoutKind::Read | TimeoutKind::Body) => {
@@ -380,38 +365,16 @@ fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-fn key_name(operation: &LiveOperation) -> &HeaderName {
-    static DEFAULT: HeaderName = IDEMPOTENCY_KEY;
-    operation.policy.idempotency.as_ref().map_or(&DEFAULT, |rule| &rule.header)
-}
-
 fn is_idempotent(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE)
 }
 
 /// All of the caller's headers but those that are the connection's, Bascule's or about who called.
 fn proxied_headers(headers: &HeaderMap, caller: &Caller, operation: &LiveOperation) -> HeaderMap {
-    let mut forwarded = headers.clone();
-    strip_hop_by_hop(&mut forwarded);
-    for name in [HOST, FORWARDED, EXPECT, CONTENT_LENGTH] {
-        forwarded.remove(name);
-    }
-    // These three are set anew for every attempt.
-    for name in ["traceparent", "tracestate", "baggage"] {
-        forwarded.remove(name);
-    }
-    forwarded.remove(key_name(operation));
+    let mut forwarded = end_to_end(headers);
+    forwarded.remove(operation.idempotency_header());
     for consumed in &caller.consumed {
         forwarded.remove(consumed);
-    }
-    join_cookies(&mut forwarded);
-    let own: Vec<HeaderName> = forwarded
-        .keys()
-        .filter(|name| name.as_str().starts_with("bascule-") || name.as_str().starts_with("x-forwarded-"))
-        .cloned()
-        .collect();
-    for name in own {
-        forwarded.remove(name);
     }
     forwarded
 }
@@ -419,6 +382,7 @@ fn proxied_headers(headers: &HeaderMap, caller: &Caller, operation: &LiveOperati
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderValue;
 
     fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {
         lines.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect()

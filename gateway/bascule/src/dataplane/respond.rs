@@ -2,17 +2,17 @@
 
 use super::{body::Watched, completion::Completion};
 use crate::{
-    model::{Answer, Code, PROBLEM_JSON, Payload, Place, Problem},
+    model::{Answer, Payload, Place, Problem},
     pipeline::{Ended, Progress},
     server::ServerBody,
 };
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response,
-    header::{AGE, ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+    header::{AGE, CONTENT_LENGTH, CONTENT_TYPE},
 };
 use http_body_util::{BodyExt, Full};
-use std::{fmt::Write, time::Duration};
+use std::fmt::Write;
 
 const SOURCE: HeaderName = HeaderName::from_static("bascule-source");
 const ATTEMPTS: HeaderName = HeaderName::from_static("bascule-attempts");
@@ -42,7 +42,7 @@ pub(super) fn respond(
                 attempts: completion.operation().map(|_| totals.attempts),
                 trace_id: Some(progress.trace_id()),
             };
-            refused(&problem, place).map(Payload::Full)
+            problem.response(place).map(Payload::Full)
         }
     };
     let headers = response.headers_mut();
@@ -104,28 +104,6 @@ fn answered(answer: Answer, method: &Method) -> Response<Payload> {
     response
 }
 
-fn refused(problem: &Problem, place: Place<'_>) -> Response<Bytes> {
-    let mut response = Response::new(problem.to_json(place));
-    *response.status_mut() = problem.status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
-    if let Some(span) = problem.retry_after {
-        headers.insert(RETRY_AFTER, whole_seconds(span).into());
-    }
-    if problem.code == Code::Unauthenticated {
-        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    }
-    if let Some(allow) = problem.member("allow").and_then(serde_json::Value::as_str) {
-        set(headers, ALLOW, allow);
-    }
-    response
-}
-
-/// `Retry-After` knows whole seconds; coming back too early would be refused again.
-fn whole_seconds(span: Duration) -> u64 {
-    span.as_secs() + u64::from(span.subsec_nanos() > 0)
-}
-
 fn set(headers: &mut HeaderMap, name: HeaderName, text: &str) {
     if let Ok(value) = HeaderValue::from_str(text) {
         headers.insert(name, value);
@@ -145,17 +123,5 @@ pub(super) fn plain(text: &'static str) -> Response<ServerBody> {
 
 /// A problem outside of any call.
 pub(super) fn bare(problem: &Problem) -> Response<ServerBody> {
-    refused(problem, Place::default()).map(full)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn retry_after_is_rounded_up() {
-        assert_eq!(whole_seconds(Duration::from_millis(1)), 1);
-        assert_eq!(whole_seconds(Duration::from_secs(30)), 30);
-        assert_eq!(whole_seconds(Duration::from_millis(30_001)), 31);
-    }
+    problem.response(Place::default()).map(full)
 }

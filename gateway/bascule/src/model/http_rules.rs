@@ -1,8 +1,11 @@
 //! Rules of HTTP that several layers keep: hop-by-hop headers (RFC 9110 §7.6.1) and paths that stay put.
 
 use http::{
-    HeaderMap, HeaderName,
-    header::{CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE},
+    HeaderMap, HeaderName, HeaderValue,
+    header::{
+        CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, FORWARDED, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
+        TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    },
 };
 use percent_encoding::percent_decode_str;
 
@@ -32,6 +35,39 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
     headers.remove("keep-alive");
     headers.remove("proxy-connection");
+}
+
+/// The headers that go on from one who calls to a provider: all but those that are the connection's, Bascule's or about
+/// who called. Trace context is set anew for every attempt.
+pub fn end_to_end(headers: &HeaderMap) -> HeaderMap {
+    let mut forwarded = headers.clone();
+    strip_hop_by_hop(&mut forwarded);
+    for name in [HOST, FORWARDED, EXPECT, CONTENT_LENGTH] {
+        forwarded.remove(name);
+    }
+    for name in ["traceparent", "tracestate", "baggage"] {
+        forwarded.remove(name);
+    }
+    join_cookies(&mut forwarded);
+    let own: Vec<HeaderName> = forwarded
+        .keys()
+        .filter(|name| name.as_str().starts_with("bascule-") || name.as_str().starts_with("x-forwarded-"))
+        .cloned()
+        .collect();
+    for name in own {
+        forwarded.remove(name);
+    }
+    forwarded
+}
+
+/// HTTP/2 clients split `Cookie` into crumbs; HTTP/1.1 knows one line (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let crumbs: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if crumbs.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..]))
+    {
+        headers.insert(COOKIE, joined);
+    }
 }
 
 /// Whether a segment of the path reads `.` or `..` once it is decoded, with backslashes taken for

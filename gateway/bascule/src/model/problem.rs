@@ -5,7 +5,10 @@
 
 use super::{IntegrationName, OperationName};
 use bytes::Bytes;
-use http::StatusCode;
+use http::{
+    HeaderValue, Response, StatusCode,
+    header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
@@ -234,6 +237,30 @@ impl Problem {
         }
         Bytes::from(Value::Object(document).to_string())
     }
+
+    /// The whole response. `place` names integration and operation as far as they are known.
+    pub fn response(&self, place: Place<'_>) -> Response<Bytes> {
+        let mut response = Response::new(self.to_json(place));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        if let Some(span) = self.retry_after {
+            headers.insert(RETRY_AFTER, whole_seconds(span).into());
+        }
+        if self.code == Code::Unauthenticated {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        let allow = self.member("allow").and_then(Value::as_str);
+        if let Some(allow) = allow.and_then(|allow| HeaderValue::from_str(allow).ok()) {
+            headers.insert(ALLOW, allow);
+        }
+        response
+    }
+}
+
+/// `Retry-After` knows whole seconds; coming back too early would be refused again.
+fn whole_seconds(span: Duration) -> u64 {
+    span.as_secs() + u64::from(span.subsec_nanos() > 0)
 }
 
 /// Where a problem happened.
@@ -275,6 +302,13 @@ mod tests {
         let document: Value = serde_json::from_slice(&problem.to_json(Place::default())).unwrap();
         assert_eq!(document["status"], 500);
         assert_eq!(document["errors"], 1);
+    }
+
+    #[test]
+    fn retry_after_is_rounded_up() {
+        assert_eq!(whole_seconds(Duration::from_millis(1)), 1);
+        assert_eq!(whole_seconds(Duration::from_secs(30)), 30);
+        assert_eq!(whole_seconds(Duration::from_millis(30_001)), 31);
     }
 
     #[test]

@@ -55,8 +55,8 @@ pub struct Call {
 pub enum Origin {
     /// A caller: on its behalf the call may be queued.
     Caller,
-    /// A fan-out, which wants data now: its branches are not queued.
-    FanOut,
+    /// A fan-out or a component, which want data now: what they call is not queued.
+    Within,
     /// The outbox, which has its own way with failures: no ladder.
     Outbox,
 }
@@ -175,13 +175,25 @@ impl Outer<'_> {
     ) -> Option<Call> {
         let integration = self.generation.integrations.get(integration)?;
         let operation = integration.operations.get(operation)?;
-        Some(Call {
+        let input = Input::Declared { params, texts: false, body: None };
+        Some(self.within(integration, operation, input, (HeaderMap::new(), idempotency_key)))
+    }
+
+    /// A call with that input, those headers for the provider, and that idempotency key.
+    pub(super) fn within(
+        &self,
+        integration: &Arc<LiveIntegration>,
+        operation: &Arc<LiveOperation>,
+        input: Input,
+        (forwarded, idempotency_key): (HeaderMap, Option<HeaderValue>),
+    ) -> Call {
+        Call {
             services: Arc::clone(self.services),
             generation: Arc::clone(self.generation),
             integration: Arc::clone(integration),
             operation: Arc::clone(operation),
-            input: Input::Declared { params, texts: false, body: None },
-            forwarded: HeaderMap::new(),
+            input,
+            forwarded,
             asked: HeaderMap::new(),
             idempotency_key,
             cap: self.cap,
@@ -192,7 +204,7 @@ impl Outer<'_> {
             depth: self.depth + 1,
             room: self.room.map(Arc::clone),
             origin: self.origin,
-        })
+        }
     }
 }
 

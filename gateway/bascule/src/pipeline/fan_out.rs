@@ -166,7 +166,7 @@ fn calls(fetch: &Fetch, branches: &[Branch], room: &Arc<Room>) -> Result<Vec<Cal
             progress: &fetch.progress,
             depth: fetch.depth,
             room: Some(room),
-            origin: Origin::FanOut,
+            origin: Origin::Within,
         };
         let key = fetch.idempotency_key.as_ref().and_then(|key| numbered(key, index));
         let call = outer.call((&branch.integration, &branch.operation), given(branch, params), key);
@@ -241,7 +241,7 @@ async fn branch(call: Call, room: &Arc<Room>) -> End {
 
 /// A call within a call, behind a type of its own: a future cannot contain itself, nor can what it is be asked for
 /// while it is being found out.
-fn whole_call(call: Call) -> Pin<Box<dyn Future<Output = Ended> + Send>> {
+pub(super) fn whole_call(call: Call) -> Pin<Box<dyn Future<Output = Ended> + Send>> {
     Box::pin(handle(call))
 }
 

@@ -16,6 +16,11 @@ use std::{
 };
 use tokio::time::{Instant, timeout_at};
 
+/// Largest streamed body that is held so that it can be sent again (`semantics.md` §1).
+pub const REPLAY_BUFFER: u64 = 1024 * 1024;
+/// Largest streamed body that is held so that a signer can hash it (`plugins.md`).
+pub const SIGN_BUFFER: u64 = 10 * 1024 * 1024;
+
 /// What holding a body came to.
 pub enum Held {
     /// All of it.

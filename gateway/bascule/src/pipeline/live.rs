@@ -197,6 +197,17 @@ pub struct Policy {
     pub forward_headers: Vec<HeaderName>,
 }
 
+/// The header of idempotency keys where the declaration names none.
+pub const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+impl LiveOperation {
+    /// The header that carries the calls' idempotency keys.
+    pub fn idempotency_header(&self) -> &HeaderName {
+        static DEFAULT: HeaderName = IDEMPOTENCY_KEY;
+        self.policy.idempotency.as_ref().map_or(&DEFAULT, |rule| &rule.header)
+    }
+}
+
 impl Policy {
     /// Whether the ladder may keep calls for later.
     pub fn queues(&self) -> bool {

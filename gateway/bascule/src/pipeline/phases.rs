@@ -41,12 +41,15 @@ pub struct Phases {
     pub response_mappers: Vec<BoundPlugin>,
     /// In file order; the first that answers wins.
     pub error_mappers: Vec<BoundPlugin>,
+    /// What answers in a server's place.
+    pub backend: Option<BoundPlugin>,
 }
 
 impl Phases {
     /// Digests of the plugins that shape an answer: part of its cache key.
     pub(super) fn digests(&self) -> impl Iterator<Item = &str> {
-        let single = [&self.cache_policy, &self.request_mapper, &self.classifier].into_iter().flatten();
+        let single = [&self.cache_policy, &self.request_mapper, &self.classifier, &self.backend];
+        let single = single.into_iter().flatten();
         single.chain(&self.response_mappers).map(|bound| bound.plugin.digest())
     }
 }

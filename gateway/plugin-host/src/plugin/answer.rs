@@ -5,6 +5,8 @@
 
 mod heads;
 
+pub(crate) use heads::size;
+
 use std::time::Duration;
 
 use bytes::Bytes;

@@ -28,7 +28,7 @@ use crate::phase::{Hook, Phase};
 use crate::state::{CallContext, Shared, State, Stop};
 
 /// A call that has been let in. Fields are dropped in this order.
-pub(super) struct Visit<'a> {
+pub(crate) struct Visit<'a> {
     store: Store<State>,
     limit: TimeLimit,
     plugin: &'a Plugin,
@@ -40,9 +40,9 @@ pub(super) struct Visit<'a> {
 }
 
 /// What a phase needs of a plugin on one engine.
-pub(super) struct Guest<'a, I> {
-    pub(super) pre: &'a InstancePre<State>,
-    pub(super) indices: &'a I,
+pub(crate) struct Guest<'a, I> {
+    pub(crate) pre: &'a InstancePre<State>,
+    pub(crate) indices: &'a I,
 }
 
 impl Plugin {
@@ -52,12 +52,16 @@ impl Plugin {
         if !self.has(phase) {
             return Err(PluginError::bad_answer("it takes no part in this phase"));
         }
+        self.admit(Hook::Phase(phase), ctx).await
+    }
+
+    /// The same, whatever it is that the instance is for.
+    pub(crate) async fn admit(&self, hook: Hook, ctx: &CallContext) -> Result<Visit<'_>, PluginError> {
         let breaker = BreakerPass::admit(&self.breaker)?;
         let permits = permits(&self.instances, &self.host.instances).await?;
         let (index, slot) = self.host.engines.slot().ok_or(PluginError::Busy)?;
         let loaded = self.loaded.get(index).ok_or(PluginError::Busy)?;
         let running = self.host.ticker.running();
-        let hook = Hook::Phase(phase);
         let limit = TimeLimit::of_call(&self.shared, hook);
         let store = store(&self.host, loaded.pre.engine(), &self.shared, hook, ctx.clone(), limit);
         Ok(Visit {
@@ -79,7 +83,7 @@ impl<'a> Visit<'a> {
     /// # Errors
     /// [`PluginError::BadAnswer`] when the plugin does not take part in that phase: a caller's mistake,
     /// since [`Plugin::has`] says so beforehand.
-    pub(super) fn guest<I>(
+    pub(crate) fn guest<I>(
         &self,
         of: impl FnOnce(&'a PhaseIndices) -> Option<&'a I>,
     ) -> Result<Guest<'a, I>, PluginError> {
@@ -88,16 +92,16 @@ impl<'a> Visit<'a> {
         Ok(Guest { pre: &self.loaded.pre, indices })
     }
 
-    pub(super) fn parts(&mut self) -> (&mut Store<State>, TimeLimit) {
+    pub(crate) fn parts(&mut self) -> (&mut Store<State>, TimeLimit) {
         (&mut self.store, self.limit)
     }
 
-    pub(super) fn state(&mut self) -> &mut State {
+    pub(crate) fn state(&mut self) -> &mut State {
         self.store.data_mut()
     }
 
     /// The guest's answer, or what its failure means; tells the breaker.
-    pub(super) fn settle<R>(&mut self, result: wasmtime::Result<R>) -> Result<R, PluginError> {
+    pub(crate) fn settle<R>(&mut self, result: wasmtime::Result<R>) -> Result<R, PluginError> {
         self.store.data_mut().report_dropped();
         match result {
             Ok(answer) => {

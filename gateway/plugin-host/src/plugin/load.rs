@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use tokio::sync::Semaphore;
 use wasmtime::component::InstancePre;
+use wasmtime_wasi_http::p2::bindings::ProxyIndices;
 
 use super::breaker::Breaker;
 use super::call::{run_at_once, trial_store};
@@ -19,6 +20,7 @@ use super::time::TimeLimit;
 use super::turns::Turns;
 use super::{Plugin, diagnose, instances};
 use crate::artifact::{Artifact, hex, trusted};
+use crate::backend::{Role, environment};
 use crate::bindings::exports::bascule::plugin as exports;
 use crate::bindings::exports::bascule::plugin::lifecycle::Description;
 use crate::crypto::hash::sha256;
@@ -53,6 +55,8 @@ pub struct PluginSpec {
     pub grants: Grants,
     /// What `context.attribute` answers.
     pub attributes: BTreeMap<String, String>,
+    /// What the component is for.
+    pub role: Role,
     /// The phases it takes part in; `None` = all that it exports.
     pub phases: Option<Vec<Phase>>,
     /// What one call may use.
@@ -73,6 +77,7 @@ impl PluginSpec {
             credentials: BTreeMap::new(),
             grants: Grants::default(),
             attributes: BTreeMap::new(),
+            role: Role::Phases,
             phases: None,
             limits: Limits::default(),
         }
@@ -87,7 +92,7 @@ pub(crate) struct Loaded {
 
 /// Where the exported interfaces are in the component.
 #[derive(Default)]
-pub(super) struct PhaseIndices {
+pub(crate) struct PhaseIndices {
     pub(super) lifecycle: Option<exports::lifecycle::GuestIndices>,
     pub(super) cache_policy: Option<exports::cache_policy::GuestIndices>,
     pub(super) request_mapper: Option<exports::request_mapper::GuestIndices>,
@@ -96,6 +101,8 @@ pub(super) struct PhaseIndices {
     pub(super) classifier: Option<exports::classifier::GuestIndices>,
     pub(super) response_mapper: Option<exports::response_mapper::GuestIndices>,
     pub(super) error_mapper: Option<exports::error_mapper::GuestIndices>,
+    /// A backend's one and only.
+    pub(crate) handler: Option<ProxyIndices>,
 }
 
 /// See [`PluginHost::load`].
@@ -117,10 +124,13 @@ fn load_with(host: &Arc<PluginHost>, spec: PluginSpec, config: Config) -> Result
     check_pin(&spec)?;
     let artifact = Artifact::read(&spec.bytes, spec.limits.artifact)?;
     let inspection = Inspection::of(&artifact)?;
-    inspection.admit(&spec.grants)?;
-    let exported = inspection.phases();
+    inspection.admit(&spec.grants, &spec.role)?;
+    let exported = match spec.role {
+        Role::Phases => inspection.phases(),
+        Role::Backend { .. } => Vec::new(),
+    };
     let phases = chosen_phases(&exported, spec.phases.as_deref())?;
-    let loaded = map_into_engines(host, &artifact)?;
+    let loaded = map_into_engines(host, &artifact, &spec.role)?;
     let digest = hex(&artifact.digest);
     let mut warnings = inspection.warnings;
     warnings.extend(reveal_warnings(&spec));
@@ -151,8 +161,9 @@ pub(crate) fn describe(
 ) -> Result<Option<Description>, LoadError> {
     let mut spec = PluginSpec::new("inspect", Vec::new());
     spec.grants = Grants::all();
-    inspection.admit(&spec.grants)?;
-    let loaded = map_into_engines(host, artifact)?;
+    spec.role = inspection.own_role();
+    inspection.admit(&spec.grants, &spec.role)?;
+    let loaded = map_into_engines(host, artifact, &spec.role)?;
     let shared = Arc::new(shared(host, spec)?);
     trial(host, &loaded, &shared, Config::Unknown)
 }
@@ -197,6 +208,11 @@ pub(crate) fn shared(host: &PluginHost, spec: PluginSpec) -> Result<Shared, Load
         lasting: host.lasting.of(&spec.identity),
         name: spec.name,
         config_text: config.to_string(),
+        environment: match spec.role {
+            Role::Phases => Vec::new(),
+            Role::Backend { .. } => environment(&config),
+        },
+        role: spec.role,
         config,
         vault: Vault::new(spec.credentials),
         grants: spec.grants,
@@ -208,24 +224,32 @@ pub(crate) fn shared(host: &PluginHost, spec: PluginSpec) -> Result<Shared, Load
     })
 }
 
-fn map_into_engines(host: &PluginHost, artifact: &Artifact<'_>) -> Result<Vec<Loaded>, LoadError> {
+fn map_into_engines(
+    host: &PluginHost,
+    artifact: &Artifact<'_>,
+    role: &Role,
+) -> Result<Vec<Loaded>, LoadError> {
     let compile = |error: wasmtime::Error| LoadError::Compile { source: error.into() };
     let workers = host.engines.workers();
     let Some(first) = workers.first() else { return Ok(Vec::new()) };
     let file = host.code.code(&first.engine, artifact)?;
     let on = |worker: &crate::host::engines::Worker| {
         let component = trusted::map(&worker.engine, &file.checked()).map_err(compile)?;
-        let pre = wasi::linker_for(&worker.engine, &worker.linker, &component)
+        let pre = wasi::linker_for(&worker.engine, &worker.linker, &component, role)
             .and_then(|linker| linker.instantiate_pre(&component))
             .map_err(|error| LoadError::WrongTypes { phase: "imports", source: error.into() })?;
-        Ok(Loaded { phases: PhaseIndices::of(&pre)?, pre })
+        Ok(Loaded { phases: PhaseIndices::of(&pre, role)?, pre })
     };
     workers.iter().map(on).collect()
 }
 
 impl PhaseIndices {
-    /// The indices of every interface that is there, whatever its patch version.
-    fn of(pre: &InstancePre<State>) -> Result<Self, LoadError> {
+    /// The indices of every interface that is there, whatever its patch version. A backend has one alone.
+    fn of(pre: &InstancePre<State>, role: &Role) -> Result<Self, LoadError> {
+        if let Role::Backend { .. } = role {
+            let handler = ProxyIndices::new(pre).map_err(wrong_handler)?;
+            return Ok(Self { handler: Some(handler), ..Self::default() });
+        }
         macro_rules! find {
             ($module:ident, $name:literal) => {
                 match pre.component().get_export_index(None, concat!("bascule:plugin/", $name, "@0.1.0")) {
@@ -246,8 +270,13 @@ impl PhaseIndices {
             classifier: find!(classifier, "classifier"),
             response_mapper: find!(response_mapper, "response-mapper"),
             error_mapper: find!(error_mapper, "error-mapper"),
+            handler: None,
         })
     }
+}
+
+fn wrong_handler(source: wasmtime::Error) -> LoadError {
+    LoadError::WrongTypes { phase: "incoming-handler", source: source.into() }
 }
 
 /// Whether there is a configuration that the plugin should look at.
@@ -288,6 +317,12 @@ fn trial(
         check!(classifier, "classifier");
         check!(response_mapper, "response-mapper");
         check!(error_mapper, "error-mapper");
+        if let Some(indices) = &phases.handler
+            && let Err(error) = indices.load(&mut store, &instance)
+        {
+            outcome = Some(wrong_handler(error));
+            return Ok(None);
+        }
         check!(lifecycle, "lifecycle");
         let Some(lifecycle) = &phases.lifecycle else { return Ok(None) };
         let guest = lifecycle.load(&mut store, &instance)?;

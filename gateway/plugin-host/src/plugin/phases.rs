@@ -15,7 +15,7 @@ use crate::bindings::exports::bascule::plugin::classifier::Classification;
 use crate::bindings::exports::bascule::plugin::error_mapper::Cause;
 use crate::body::HostBody;
 use crate::error::PluginError;
-use crate::phase::Phase;
+use crate::phase::{Hook, Phase};
 use crate::state::CallContext;
 use crate::token::Token;
 
@@ -186,15 +186,15 @@ impl Plugin {
     }
 
     /// Reports duration and failure of a call to the observer.
-    async fn observed<R>(
+    pub(crate) async fn observed<R>(
         &self,
-        phase: Phase,
+        hook: impl Into<Hook>,
         call: impl Future<Output = Result<R, PluginError>>,
     ) -> Result<R, PluginError> {
         let started = Instant::now();
         let result = call.await;
         let failure = result.as_ref().err().map(PluginError::kind);
-        self.shared.observer.call(&self.shared.name, phase.as_str(), started.elapsed(), failure);
+        self.shared.observer.call(&self.shared.name, hook.into().as_str(), started.elapsed(), failure);
         result
     }
 }

@@ -1,11 +1,8 @@
 //! CPU and wall time of one visit to a guest.
 //!
-//! CPU time is counted by the epoch callback, from turn to turn; the callback also looks at the clock, because a timer
-//! alone does not fire while guests keep all workers busy. The timer around the call is for guests that wait.
-//!
-//! The decision: CPU time is the time of a guest's turns as the clock has it, but no step between two callbacks counts
-//! for more than two ticks. A longer step is a long host call, which has bounds of its own, or a worker that the system
-//! took away, for which no guest is to blame.
+//! CPU time is that of a guest's turns (`turns.rs`), which the epoch callback looks at; it also looks at the clock,
+//! because a timer alone does not fire while guests keep all workers busy. The timer around the call is for guests that
+//! wait.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -19,9 +16,6 @@ use crate::limits::TICK;
 use crate::phase::Hook;
 use crate::state::{Shared, State, Stop};
 
-/// The most that one step counts for.
-const STEP_MAX: Duration = TICK.saturating_mul(2);
-
 /// What a guest does when its tick is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum AtTick {
@@ -33,7 +27,7 @@ enum AtTick {
 
 /// CPU and wall time of one visit.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct TimeLimit {
+pub(crate) struct TimeLimit {
     pub(super) cpu: Duration,
     pub(super) wall: Duration,
     at_tick: AtTick,
@@ -58,32 +52,34 @@ impl TimeLimit {
     /// Sets the callback that counts, looks at the clock and yields.
     pub(super) fn arm(self, store: &mut Store<State>) {
         let started = Instant::now();
-        let mut counted_to = started;
-        let mut used = Duration::ZERO;
+        let mut ticks = Duration::ZERO;
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(move |_| {
-            let now = Instant::now();
-            let from = turns::began().map_or(counted_to, |began| began.max(counted_to));
-            let step = now.saturating_duration_since(from);
-            used += step.min(STEP_MAX);
-            counted_to = now;
-            if used >= self.cpu {
+            let turn = match self.at_tick {
+                AtTick::Yields => turns::this(),
+                AtTick::GoesOn => None,
+            };
+            // Without turns, ticks are what there is.
+            ticks += TICK;
+            if turn.map_or(ticks, |turn| turn.used) >= self.cpu {
                 return Err(Stop::Cpu.into());
             }
-            if now.saturating_duration_since(started) >= self.wall {
+            if started.elapsed() >= self.wall {
                 return Err(Stop::Wall.into());
             }
-            // The tick may have come while the guest did not run: its turn has just begun then.
-            if self.at_tick == AtTick::GoesOn || step < TICK / 2 {
-                return Ok(UpdateDeadline::Continue(1));
+            match turn {
+                // The tick may have come while the guest did not run: its turn has just begun then.
+                Some(turn) if turn.so_far >= TICK / 2 => {
+                    turns::end_with_tick();
+                    Ok(UpdateDeadline::Yield(1))
+                }
+                Some(_) | None => Ok(UpdateDeadline::Continue(1)),
             }
-            turns::end_with_tick();
-            Ok(UpdateDeadline::Yield(1))
         });
     }
 
     /// The result of the guest, which is pinned once and not moved from future to future, or [`Stop::Wall`] when it is not there in time.
-    pub(super) async fn hold<R>(
+    pub(crate) async fn hold<R>(
         self,
         turns: &Turns,
         guest: Pin<&mut impl Future<Output = wasmtime::Result<R>>>,

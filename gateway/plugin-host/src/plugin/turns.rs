@@ -6,7 +6,9 @@
 //! themselves, and one worker is always there for what is short: other calls, and the first turns of other guests.
 //! No plugin queues for more places than there are, so that one with many guests leaves the others their turns.
 //!
-//! A turn is also what CPU time is counted by (`time.rs`): a guest that queues, or waits for the host, uses none.
+//! A turn is also what CPU time is counted by (`time.rs`): a guest that queues, or waits for the host, uses none. No turn
+//! counts for more than two ticks: a longer one was spent in a host call, which has bounds of its own, or the system took
+//! the worker away, for which no guest is to blame.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -14,9 +16,11 @@ use std::num::NonZeroUsize;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::limits::TICK;
 
 /// The places for guests that go on after a tick.
 pub(crate) struct Places {
@@ -37,22 +41,45 @@ struct Place<'a> {
     _own: SemaphorePermit<'a>,
 }
 
+/// The most that one turn counts for.
+const TURN_MAX: Duration = TICK.saturating_mul(2);
+
 /// The turn that goes on on a thread.
 #[derive(Clone, Copy)]
 struct Turn {
     /// None between turns. Moved on by what another guest's turn within this one took.
     began: Option<Instant>,
+    /// What the guest's turns before it came to.
+    before: Duration,
     /// The tick ended it.
     over: bool,
 }
 
-thread_local! {
-    static TURN: Cell<Turn> = const { Cell::new(Turn { began: None, over: false }) };
+/// How a guest's time stands in the middle of a turn.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Standing {
+    /// The turn, up to now.
+    pub(super) so_far: Duration,
+    /// CPU time of the guest, this turn included.
+    pub(super) used: Duration,
 }
 
-/// When the turn on this thread began.
-pub(super) fn began() -> Option<Instant> {
-    TURN.get().began
+impl Turn {
+    const NONE: Self = Self { began: None, before: Duration::ZERO, over: false };
+
+    fn standing(self) -> Option<Standing> {
+        let so_far = self.began?.elapsed();
+        Some(Standing { so_far, used: self.before.saturating_add(so_far.min(TURN_MAX)) })
+    }
+}
+
+thread_local! {
+    static TURN: Cell<Turn> = const { Cell::new(Turn::NONE) };
+}
+
+/// How the guest stands whose turn it is on this thread.
+pub(super) fn this() -> Option<Standing> {
+    TURN.get().standing()
 }
 
 /// Says that the guest on this thread is about to give way because of the tick, and not because it waits.
@@ -76,9 +103,10 @@ impl Turns {
 
     /// Runs a guest turn by turn. Cancel-safe if the guest is.
     pub(super) async fn run<R>(&self, mut guest: Pin<&mut impl Future<Output = R>>) -> R {
+        let mut used = Duration::ZERO;
         let mut place: Option<Place<'_>> = None;
         loop {
-            let ended = poll_fn(|context| match turn(guest.as_mut(), context) {
+            let ended = poll_fn(|context| match turn(guest.as_mut(), context, &mut used) {
                 (Poll::Ready(result), _) => Poll::Ready(Some(result)),
                 (Poll::Pending, true) => Poll::Ready(None),
                 (Poll::Pending, false) => {
@@ -123,23 +151,25 @@ async fn give_way() {
     .await;
 }
 
-/// One turn, and whether the tick ended it.
-fn turn<R>(guest: Pin<&mut impl Future<Output = R>>, context: &mut Context<'_>) -> (Poll<R>, bool) {
+/// One turn, which is added to what the guest has used, and whether the tick ended it.
+fn turn<R>(
+    guest: Pin<&mut impl Future<Output = R>>,
+    context: &mut Context<'_>,
+    used: &mut Duration,
+) -> (Poll<R>, bool) {
     let began = Instant::now();
     // A host call of another guest may be what runs this one.
-    let outer = TURN.replace(Turn { began: Some(began), over: false });
+    let outer = TURN.replace(Turn { began: Some(began), before: *used, over: false });
     let polled = guest.poll(context);
-    let over = TURN.get().over;
-    TURN.set(Turn { began: outer.began.map(|at| at + began.elapsed()), ..outer });
-    (polled, over)
+    let mine = TURN.replace(Turn { began: outer.began.map(|at| at + began.elapsed()), ..outer });
+    *used = mine.standing().map_or(*used, |standing| standing.used);
+    (polled, mine.over)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::time::Duration;
-
     use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     /// A guest whose tick is over `turns` times.
     fn long(
@@ -262,18 +292,34 @@ mod tests {
     #[test]
     fn a_turn_within_a_turn_is_not_the_outer_ones_time() {
         let mut context = Context::from_waker(std::task::Waker::noop());
+        let (mut used, mut used_inside) = (Duration::ZERO, Duration::ZERO);
         let outer = pin!(poll_fn(|context| {
-            let before = began().unwrap();
             let inner = pin!(poll_fn(|_| {
-                std::thread::sleep(Duration::from_millis(5));
+                std::thread::sleep(TICK / 2);
                 end_with_tick();
                 Poll::Ready(())
             }));
-            assert!(turn(inner, context).1);
-            assert!(began().unwrap() >= before + Duration::from_millis(5));
+            let began = TURN.get().began.unwrap();
+            assert!(turn(inner, context, &mut used_inside).1);
+            assert!(TURN.get().began.unwrap() >= began + TICK / 2);
             Poll::Ready(())
         }));
-        assert!(!turn(outer, &mut context).1);
-        assert_eq!(began(), None);
+        assert!(!turn(outer, &mut context, &mut used).1);
+        assert!(used_inside >= TICK / 2);
+        assert!(this().is_none());
+    }
+
+    #[test]
+    fn turns_add_up_and_a_long_one_counts_for_two_ticks() {
+        let mut used = Duration::ZERO;
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        for expected in [2, 4] {
+            let guest = pin!(poll_fn(|_| {
+                std::thread::sleep(TICK * 5);
+                Poll::Ready(())
+            }));
+            assert!(turn(guest, &mut context, &mut used).0.is_ready());
+            assert_eq!(used, TICK * expected);
+        }
     }
 }

@@ -75,7 +75,9 @@ fn one_line_grants_all_that_is_missing_and_keeps_what_is_there() {
     let module = guest(&world, &classifier(&imports, ""));
     let granted = |spec: &mut PluginSpec| spec.grants = Grants::parse(["http:auth", "body-read"]).unwrap();
     let error = load(module, granted).err().unwrap();
-    let LoadError::MissingGrant { interfaces, line } = error else { panic!("{error:?}") };
+    let LoadError::MissingGrant { interfaces, line, table: "[[plugins]]" } = error else {
+        panic!("{error:?}")
+    };
     assert_eq!(interfaces.len(), 3, "{interfaces:?}");
     assert_eq!(line, r#"grants = ["body-read", "state", "telemetry", "http:auth", "reveal:NAME"]"#);
 }

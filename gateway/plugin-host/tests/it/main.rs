@@ -9,6 +9,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod backends;
 mod bodies;
 mod breaker;
 mod granted;

@@ -1,6 +1,6 @@
 //! Keys of `integrations/NAME.toml`.
 
-use super::{Kind, Table, key, later, limits::*, operation::OPERATION, policies::*};
+use super::{Key, Kind, Table, key, later, limits::*, operation::OPERATION, policies::*};
 
 /// `integrations/NAME.toml`.
 pub(crate) static INTEGRATION: Table = Table {
@@ -11,14 +11,14 @@ pub(crate) static INTEGRATION: Table = Table {
         key(
             "type",
             Kind::Choice {
-                now: &["rest"],
+                now: &["rest", "wasm"],
                 later: &["graphql", "grpc", "webhook", "postgres", "redis", "amqp"],
             },
-            "What kind of API it is.",
+            "What answers its requests: a server, by HTTP, or a component in the gateway.",
         )
         .or("\"rest\""),
         key("description", Kind::Text, "For people."),
-        key("base_url", BASE_URL, "Where calls go: `http` or `https`, host, port, path prefix. `user:password@` becomes basic auth. Required, unless all operations are fan-outs; then there is no `/proxy`."),
+        key("base_url", BASE_URL, "Where calls go: `http` or `https`, host, port, path prefix. `user:password@` becomes basic auth. Required, unless all operations are fan-outs (then there is no `/proxy`) or `type` is `wasm`."),
         key("headers", Kind::Map(&Kind::Text), "Headers of every request, `/proxy` included. No placeholders."),
         TIMEOUT.or("\"30s\""),
         ATTEMPT_TIMEOUT,
@@ -48,6 +48,7 @@ pub(crate) static INTEGRATION: Table = Table {
         key("concurrency", Kind::Table(&CONCURRENCY), "Calls at a time. Absent: the defaults of the table."),
         key("endpoints", Kind::Map(&Kind::Table(&ENDPOINT)), "Further endpoints that plugins may pick by name."),
         key("plugins", Kind::List(&Kind::Table(&PLUGIN)), "Plugins, in the order in which mappers run."),
+        key("component", Kind::Table(&COMPONENT), "type `wasm`: what answers, in place of `base_url`, `auth`, `endpoints` and `plugins`. Required there."),
         key("operations", Kind::Map(&Kind::Table(&OPERATION)), "The calls that are offered, by name."),
         later("batching", "make the calls one by one"),
         later("signature", "use a signer plugin: [[plugins]]"),
@@ -90,25 +91,32 @@ static ENDPOINT: Table = Table {
     keys: &[key("base_url", BASE_URL, "As the integration's, without `user:password@`.").required()],
 };
 
+const SOURCE: Key = key(
+    "source",
+    Kind::Text,
+    "`builtin:NAME`, a file beside `bascule.toml`, `https://…` with `sha256`, or `oci://registry/repository:tag`.",
+)
+.required();
+
+const SHA256: Key =
+    key("sha256", Kind::Pattern("^[0-9A-Fa-f]{64}$|\\$\\{"), "Pins the content: 64 hexadecimal digits.");
+
+const SIGNED_BY: Key = key(
+    "signed_by",
+    Kind::List(&Kind::Text),
+    "Publishers' public keys (Ed25519 or P-256, PEM files beside `bascule.toml`), of which one must have signed the \
+     plugin. Absent: signatures are not looked at.",
+);
+
 static PLUGIN: Table = Table {
     name: "plugin",
     title: "[[plugins]]",
     about: "One plugin. Two that export the same phase for one operation are an error, except `response-mapper` and \
             `error-mapper`, which run in file order.",
     keys: &[
-        key(
-            "source",
-            Kind::Text,
-            "`builtin:NAME`, a file beside `bascule.toml`, `https://…` with `sha256`, or `oci://registry/repository:tag`.",
-        )
-        .required(),
-        key("sha256", Kind::Pattern("^[0-9A-Fa-f]{64}$|\\$\\{"), "Pins the content: 64 hexadecimal digits."),
-        key(
-            "signed_by",
-            Kind::List(&Kind::Text),
-            "Publishers' public keys (Ed25519 or P-256, PEM files beside `bascule.toml`), of which one must have signed the \
-             plugin. Absent: signatures are not looked at.",
-        ),
+        SOURCE,
+        SHA256,
+        SIGNED_BY,
         key("config", Kind::JsonTable, "What the plugin sees as its configuration."),
         key(
             "credentials",
@@ -208,6 +216,37 @@ static PLUGIN_BREAKER: Table = Table {
             "How long it stays open at first, doubling; 10s when absent, at most 1h.",
         ),
         key("open_max", Kind::Duration, "How long it stays open at most; 5m when absent, at most 1h."),
+    ],
+};
+
+static COMPONENT: Table = Table {
+    name: "component",
+    title: "[component]",
+    about: "The component that answers an integration of type `wasm`: a file that exports `wasi:http/incoming-handler` (0.2).",
+    keys: &[
+        SOURCE,
+        SHA256,
+        SIGNED_BY,
+        key("config", Kind::JsonTable, "Its environment variables; what is no text is written as JSON. No place for secrets."),
+        key(
+            "calls",
+            Kind::List(&Kind::Text),
+            "Integrations that it may call: `http://NAME.internal/path` is what `/proxy/NAME/path` is for callers. Everything \
+             else is refused.",
+        )
+        .or("[]"),
+        key(
+            "grants",
+            Kind::List(&Kind::Choice { now: &["random"], later: &[] }),
+            "What it may use beyond time, console, environment and `calls`.",
+        )
+        .or("[]"),
+        key(
+            "limits",
+            Kind::Table(&PLUGIN_LIMITS),
+            "Its limits, each for one request. What is absent is the host's default: `cpu` 1s and `wall` 30s, which runs until \
+             the end of the answer's body; `side_requests` are those to `calls`. `body` and `key_opens` do not apply.",
+        ),
     ],
 };
 

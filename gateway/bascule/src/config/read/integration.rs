@@ -5,6 +5,7 @@ use super::{
     base_url::{Base as BaseOfUrl, base_url},
     breaker::{Chosen, SharedBreakers, breaker},
     cache::{CacheBase, cache},
+    component::{CallPlace, Component, address, component, refuse_for_integration},
     fallback::{Ladder, RungPlace, fallback, fallback_on},
     headers::{Values, forwarded, headers},
     limits::{check_hedge, concurrency, hedge, priority, rate_limit},
@@ -29,6 +30,8 @@ pub(crate) struct IntegrationFile {
     pub(crate) integration: Option<Integration>,
     /// Rungs that name operations, for the check over all files.
     pub(crate) rungs: Vec<RungPlace>,
+    /// Integrations that its component may call, for the same.
+    pub(crate) calls: Vec<CallPlace>,
 }
 
 /// Reads the file of the integration `name`. `operations` are the names that it declares.
@@ -40,20 +43,28 @@ pub(crate) fn integration(
     shared_breakers: &SharedBreakers,
 ) -> IntegrationFile {
     // The keys of other types are not known: one clear problem is better than thirty.
-    if let Some(field) = top.field("type")
-        && field.choice().is_none()
-    {
-        return IntegrationFile { integration: None, rungs: Vec::new() };
+    let kind = top.field("type").map(|field| field.choice());
+    if kind == Some(None) {
+        return IntegrationFile { integration: None, rungs: Vec::new(), calls: Vec::new() };
     }
+    let is_wasm = kind == Some(Some("wasm"));
     let description = top.field("description").and_then(|field| field.string()).unwrap_or_default();
     let url = top.field("base_url");
-    let has_url = url.is_some();
-    let url = url.and_then(|field| base_url(&field));
+    let has_url = url.is_some() || is_wasm;
+    let url = match is_wasm {
+        true => Some(BaseOfUrl { url: address(name), user_info: None }),
+        false => url.and_then(|field| base_url(&field)),
+    };
     let declared = top.field("endpoints");
     let names = declared.as_ref().map(endpoint_names).unwrap_or_default();
     let endpoints = declared.map(|field| endpoints(&field)).unwrap_or_default();
     let plugins = top.field("plugins").map(|field| plugins(&field, operations, &names)).unwrap_or_default();
     let has_plugins = top.has("plugins");
+    let component = own_component(&top, is_wasm);
+    // A bad one, or one that is missing, has its problem.
+    let answers = component.is_some() || !is_wasm;
+    let (component, calls) = component.map(|found| (found.settings, found.calls)).unzip();
+    let plugins: Vec<PluginSettings> = plugins.into_iter().chain(component).collect();
     let auth = authentication(&top, url.as_ref(), has_plugins);
 
     let ladder = top.field("fallback").map(|field| fallback(&field, name, None)).unwrap_or_default();
@@ -69,6 +80,7 @@ pub(crate) fn integration(
     let base = Base {
         integration: name,
         operations,
+        is_wasm,
         has_plugins,
         headers: top.field("headers").map(|field| headers(&field, Values::Literals)).unwrap_or_default(),
         timeouts: timeouts(&top, default_timeouts()),
@@ -86,6 +98,9 @@ pub(crate) fn integration(
         priority: priority(&top).unwrap_or_default(),
         hedge: top.field("hedge").and_then(|field| hedge(&field)),
     };
+    if is_wasm {
+        refuse_for_integration(&top, &base.headers);
+    }
     check_hedge(&top, base.hedge.as_ref(), &base.timeouts);
     let concurrency = concurrency(top.field("concurrency"));
     let declared = top.field("operations");
@@ -105,7 +120,7 @@ pub(crate) fn integration(
         ctx.missing("base_url", "base_url", &span, format!("write base_url = \"https://…\"{help}"));
     }
     // A bad one, or one that is missing, has its problem.
-    let has_all = url.is_some() || (asks_nobody && !proxy);
+    let has_all = answers && (url.is_some() || (asks_nobody && !proxy));
     let integration = auth.filter(|_| has_all).map(|auth| Integration {
         name: name.clone(),
         description,
@@ -136,7 +151,20 @@ pub(crate) fn integration(
         file,
         digest,
     });
-    IntegrationFile { integration, rungs: rung_places }
+    IntegrationFile { integration, rungs: rung_places, calls: calls.unwrap_or_default() }
+}
+
+/// `[component]`, which goes with the type.
+fn own_component(top: &Reader<'_, '_>, is_wasm: bool) -> Option<Component> {
+    if is_wasm {
+        let help = "write [component] with source = \"components/file.wasm\"";
+        return top.required("component", help).and_then(|field| component(&field));
+    }
+    if top.field("component").is_some() {
+        let help = "write type = \"wasm\" and remove `base_url`, or remove [component]";
+        top.problem("component", "a component answers for integrations of type \"wasm\"", help);
+    }
+    None
 }
 
 /// `[auth]`, or the user and password of `base_url`.

@@ -3,6 +3,7 @@
 use super::{
     breaker::{SharedBreakers, breaker},
     cache::{CacheBase, Surroundings, operation_cache},
+    component::refuse_for_operation,
     fallback::{RungPlace, fallback, fallback_on},
     fan_out::fan_out,
     headers::{Values, forwarded, headers, laid_over},
@@ -32,6 +33,8 @@ pub(crate) struct Base<'a> {
     pub(crate) integration: &'a IntegrationName,
     /// Names of all its operations, also of those with problems.
     pub(crate) operations: &'a [String],
+    /// Whether a component answers its requests.
+    pub(crate) is_wasm: bool,
     pub(crate) has_plugins: bool,
     pub(crate) headers: Vec<HeaderSetting>,
     pub(crate) timeouts: Timeouts,
@@ -70,6 +73,9 @@ pub(crate) fn operation(
     let query = table.field("query").map(|field| query(&field, &names)).unwrap_or_default();
     let own_headers = table.field("headers").map(|field| headers(&field, Values::Templates(&names)));
     let own_headers = own_headers.unwrap_or_default();
+    if base.is_wasm {
+        refuse_for_operation(&table, &own_headers, &query);
+    }
 
     let templates =
         query.iter().map(|entry| &entry.value).chain(own_headers.iter().map(|header| &header.value));

@@ -12,13 +12,13 @@ use crate::{
     config::{
         keys::quoted,
         reader::{Field, Reader, not_in_this_version},
-        settings::{BaseUrl, PluginSettings, PluginSource},
+        settings::{BaseUrl, Origin, PluginSettings, PluginSource},
         suggest::did_you_mean,
     },
     model::OperationName,
 };
-use bascule_plugin_host::{BreakerLimits, Grants, Limits, LoadError};
-use bascule_plugin_source::Reference;
+use bascule_plugin_host::{BreakerLimits, Grants, Limits, LoadError, Role};
+use bascule_plugin_source::{PublicKey, Reference};
 use serde_json::Value;
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -47,18 +47,33 @@ pub(crate) fn plugins(
     items.iter().filter_map(|item| plugin(item.table()?, operations, endpoints)).collect()
 }
 
-fn plugin(table: Reader<'_, '_>, operations: &[String], endpoints: &[String]) -> Option<PluginSettings> {
-    let source =
-        table.required("source", "write source = \"builtin:NAME\" or source = \"plugins/file.wasm\"");
-    let origin = source.as_ref().map(|field| field.ctx.origin(&field.path, &field.span));
-    let source = source.and_then(|field| self::source(&field));
-    if matches!(source, Some(PluginSource::Remote(Reference::Https(_)))) && !table.has("sha256") {
-        let help = "add sha256 = \"…\" of the file that you trust, as `sha256sum FILE` prints it";
-        table.problem("source", "an https:// source is not pinned", help);
+/// Which code a table names, and what it has to be.
+pub(super) struct Code {
+    /// Where it comes from, and where that stands; none: there is a problem.
+    pub(super) source: Option<(PluginSource, Origin)>,
+    pub(super) sha256: Option<[u8; 32]>,
+    pub(super) signed_by: Vec<PublicKey>,
+}
+
+impl Code {
+    /// Reads `source`, `sha256` and `signed_by`. `help` says what to write where there is no source.
+    pub(super) fn read(table: &Reader<'_, '_>, help: &str) -> Self {
+        let field = table.required("source", help);
+        let origin = field.as_ref().map(|field| field.ctx.origin(&field.path, &field.span));
+        let source = field.and_then(|field| self::source(&field));
+        if matches!(source, Some(PluginSource::Remote(Reference::Https(_)))) && !table.has("sha256") {
+            let help = "add sha256 = \"…\" of the file that you trust, as `sha256sum FILE` prints it";
+            table.problem("source", "an https:// source is not pinned", help);
+        }
+        let sha256 = table.field("sha256").and_then(|field| digest(&field));
+        let signed_by =
+            table.field("signed_by").map(|field| publishers(&field, source.as_ref())).unwrap_or_default();
+        Self { source: source.zip(origin), sha256, signed_by }
     }
-    let sha256 = table.field("sha256").and_then(|field| digest(&field));
-    let signed_by =
-        table.field("signed_by").map(|field| publishers(&field, source.as_ref())).unwrap_or_default();
+}
+
+fn plugin(table: Reader<'_, '_>, operations: &[String], endpoints: &[String]) -> Option<PluginSettings> {
+    let code = Code::read(&table, "write source = \"builtin:NAME\" or source = \"plugins/file.wasm\"");
     let config = table.field("config").map(|field| field.json_table());
     let credentials = table.field("credentials").and_then(|field| field.entries()).unwrap_or_default();
     let secrets: Vec<String> = credentials.iter().map(|(name, _)| name.clone()).collect();
@@ -86,8 +101,10 @@ fn plugin(table: Reader<'_, '_>, operations: &[String], endpoints: &[String]) ->
         );
     }
     table.finish();
+    let Code { source, sha256, signed_by } = code;
+    let (source, origin) = source?;
     Some(PluginSettings {
-        source: source?,
+        source,
         sha256,
         signed_by,
         config: Value::Object(config.flatten().unwrap_or_default()),
@@ -95,11 +112,12 @@ fn plugin(table: Reader<'_, '_>, operations: &[String], endpoints: &[String]) ->
         attributes,
         // Each was found to be one.
         grants: Grants::parse(grants.iter().map(String::as_str)).unwrap_or_default(),
+        role: Role::Phases,
         phases,
         operations: applies_to,
         limits,
         exchanges,
-        origin: origin?,
+        origin,
     })
 }
 
@@ -207,7 +225,8 @@ fn grant(field: &Field<'_, '_>, endpoints: &[String], secrets: &[String]) -> Opt
     }
 }
 
-fn limits(table: Reader<'_, '_>) -> Limits {
+/// Reads `limits`.
+pub(super) fn limits(table: Reader<'_, '_>) -> Limits {
     let mut limits = Limits::default();
     set(&mut limits.memory, table.field("memory").and_then(|field| field.size()));
     limits.cpu = table.field("cpu").and_then(|field| field.duration());

@@ -2,7 +2,7 @@
 
 use super::{CachePolicy, ErrorMapping, Idempotency, Operation, RetrySettings, TextTemplate, VaryBy};
 use crate::model::{BreakerName, Cause, IntegrationName, OperationName, Secret};
-use bascule_plugin_host::{Grants, Limits};
+use bascule_plugin_host::{Grants, Limits, Role};
 use bascule_plugin_source::{PublicKey, Reference};
 use bascule_resilience::{BreakerConfig, BulkheadConfig, HedgeConfig, Priority, RateLimiterConfig};
 use http::HeaderName;
@@ -20,7 +20,8 @@ pub struct Integration {
     pub name: IntegrationName,
     /// For people.
     pub description: String,
-    /// Where calls go unless a plugin picks a named endpoint; none where all operations are fan-outs.
+    /// Where calls go unless a plugin picks a named endpoint; none where all operations are fan-outs. What a component
+    /// answers goes nowhere: it is `http://NAME.internal` then.
     pub base_url: Option<BaseUrl>,
     /// `[endpoints.NAME]`.
     pub endpoints: BTreeMap<String, BaseUrl>,
@@ -56,7 +57,7 @@ pub struct Integration {
     pub priority: Priority,
     /// Hedging of calls through `/proxy` with safe methods, and the base for operations.
     pub hedge: Option<HedgeConfig>,
-    /// Plugins in file order.
+    /// Plugins in file order; the component of `type = "wasm"`, which has no others.
     pub plugins: Vec<PluginSettings>,
     /// Idempotency keys of calls through `/proxy`.
     pub idempotency: Option<Idempotency>,
@@ -76,6 +77,16 @@ pub struct Integration {
 }
 
 impl Integration {
+    /// Whether a component answers its requests.
+    pub fn has_component(&self) -> bool {
+        self.plugins.iter().any(|plugin| matches!(plugin.role, Role::Backend { .. }))
+    }
+
+    /// `type`, as the configuration has it.
+    pub fn kind(&self) -> &'static str {
+        if self.has_component() { "wasm" } else { "rest" }
+    }
+
     /// Whether any of its plugins is fetched over a network.
     pub fn has_remote_plugins(&self) -> bool {
         self.plugins.iter().any(|plugin| matches!(plugin.source, PluginSource::Remote(_)))
@@ -273,6 +284,8 @@ pub struct PluginSettings {
     pub attributes: BTreeMap<String, String>,
     /// What the plugin may do beyond what every plugin may; endpoints and credentials named there exist.
     pub grants: Grants,
+    /// Whether it is a plugin, or the component of an integration with `type = "wasm"`.
+    pub role: Role,
     /// Phases to use; none: all that it exports.
     pub phases: Option<Vec<String>>,
     /// Operations it applies to; none: all, `/proxy` included.
@@ -289,7 +302,7 @@ impl PluginSettings {
     /// Whether the same code runs the same under both tables: all of it but where it stands, what it applies to,
     /// and what is asked of a version before it goes live.
     pub fn runs_like(&self, other: &Self) -> bool {
-        let Self { source, config, credentials, attributes, grants, phases, limits, .. } = self;
+        let Self { source, config, credentials, attributes, grants, role, phases, limits, .. } = self;
         // What a publisher signed who is trusted no more must not come back.
         let publishers =
             |table: &Self| -> Vec<String> { table.signed_by.iter().map(|key| key.id().to_owned()).collect() };
@@ -299,6 +312,7 @@ impl PluginSettings {
             && *credentials == other.credentials
             && *attributes == other.attributes
             && *grants == other.grants
+            && *role == other.role
             && *phases == other.phases
             && *limits == other.limits
     }

@@ -4,17 +4,19 @@ use super::load_texts;
 use crate::config::{
     ApiKeyPlace, Auth, BodyKind, CachePolicy, CacheRule, Loaded, PluginSource, Role, Rung, SkipSet,
 };
+use bascule_plugin_host::Role as PluginRole;
 use bascule_resilience::{BreakerConfig, BulkheadConfig, Trip};
 use std::time::Duration;
 
 /// The files of the contract, and one that holds every other key.
-pub(super) const FILES: [(&str, &str); 6] = [
+pub(super) const FILES: [(&str, &str); 7] = [
     ("weather", include_str!("texts/weather.toml")),
     ("weather-backup", include_str!("texts/weather-backup.toml")),
     ("storage", include_str!("texts/storage.toml")),
     ("everything", include_str!("texts/everything.toml")),
     ("basic", include_str!("texts/basic.toml")),
     ("bearer", include_str!("texts/bearer.toml")),
+    ("components", include_str!("texts/components.toml")),
 ];
 pub(super) const GATEWAY: &str = include_str!("texts/bascule.toml");
 pub(super) const VARIABLES: [(&str, &str); 11] = [
@@ -105,4 +107,18 @@ fn nothing_but_a_url_is_enough_and_has_the_documented_defaults() {
     );
     assert!(x.proxy && !x.allow_private);
     assert!(matches!(x.auth, Auth::None));
+}
+
+#[test]
+fn a_component_is_the_one_plugin_of_its_integration() {
+    let loaded = loaded();
+    let report = &loaded.config.integrations["components"];
+    assert_eq!((report.kind(), loaded.config.integrations["weather"].kind()), ("wasm", "rest"));
+    assert_eq!(report.base_url.as_ref().unwrap().authority, "components.internal");
+    let [component] = &report.plugins[..] else { panic!("{:?}", report.plugins) };
+    let PluginRole::Backend { calls } = &component.role else { panic!("{:?}", component.role) };
+    assert_eq!(Vec::from_iter(calls), ["everything", "weather"]);
+    assert_eq!(component.config["CITIES"][1], "Lima");
+    assert!(component.grants.random);
+    assert_eq!((component.limits.side_requests, component.limits.wall), (10, Some(Duration::from_secs(20))));
 }

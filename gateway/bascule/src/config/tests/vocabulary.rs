@@ -61,7 +61,7 @@ fn every_key_of_the_schema_is_read() {
     for text in [GATEWAY, tls] {
         walk(&schema, &schema["$defs"]["gateway"], "gateway", &json(text), &mut used);
     }
-    let keys = "[[plugins]]\nsigned_by = [\"a.pem\"]\n";
+    let keys = "[component]\nsigned_by = [\"a.pem\"]\n[[plugins]]\nsigned_by = [\"a.pem\"]\n";
     for text in FILES.iter().map(|(_, text)| *text).chain([keys]) {
         walk(&schema, &schema["$defs"]["integration"], "integration", &json(text), &mut used);
     }

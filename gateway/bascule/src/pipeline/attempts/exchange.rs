@@ -3,6 +3,7 @@
 use super::super::{
     Failure, Reply,
     auth::{Used, authenticate},
+    backend::{self, Unanswered},
     call::Fetch,
     classify::{judge, judge_error, timeout_kind},
     held::{held, readable},
@@ -16,12 +17,12 @@ use crate::{
     config::Auth,
     model::{CallPhase, Outcome, Payload, Source, TimeoutKind, is_hop_by_hop, strip_hop_by_hop},
     telemetry::AttemptSpan,
-    upstream::{Exchange, Head, SendError},
+    upstream::{Head, RequestBody, SendError},
 };
 use bascule_plugin_host::{AuthPatch, HostBody, Phase, PluginError};
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode,
     header::{CONTENT_LENGTH, CONTENT_TYPE, HOST},
 };
 use http_body::Body;
@@ -118,14 +119,16 @@ pub(super) async fn attempt(
         let noted = *under_way
             .noted
             .get_or_insert_with(|| fetch.progress.attempt(&fetch.operation.full_name, begun, hedge));
-        let sent = fetch
-            .integration
-            .client
-            .send(&outbound.endpoint, request, &fetch.operation.policy.timeouts, deadline)
-            .await;
+        let sent = match &fetch.operation.phases.backend {
+            None => send(fetch, outbound, request, deadline).await,
+            Some(component) => {
+                let key = idempotency(fetch).map(|(_, value)| value);
+                backend::respond(fetch, component, number, key, request, deadline).await
+            }
+        };
         match sent {
             // The provider had closed an idle connection: neither a failure of its, nor an attempt.
-            Err(error) if error.stale && may_repeat => {
+            Err(Unanswered::Send(error)) if error.stale && may_repeat => {
                 end(span, None, Some(error.kind.as_str()));
                 may_repeat = false;
             }
@@ -142,6 +145,24 @@ pub(super) async fn attempt(
             }
         }
     }
+}
+
+/// One exchange with a server.
+async fn send(
+    fetch: &Fetch,
+    outbound: &Outbound,
+    request: Request<RequestBody>,
+    deadline: Option<(Instant, TimeoutKind)>,
+) -> Result<(Head, Payload), Unanswered> {
+    let timeouts = &fetch.operation.policy.timeouts;
+    let (head, exchange) =
+        fetch.integration.client.send(&outbound.endpoint, request, timeouts, deadline).await?;
+    // Nobody must wait for octets that do not come, whatever Content-Length says.
+    let body = match exchange.is_end_stream() {
+        true => Payload::Full(Bytes::new()),
+        false => Payload::Stream(exchange.boxed()),
+    };
+    Ok((head, body))
 }
 
 /// An exchange that is not judged yet: dropped, it has lost a race or its caller.
@@ -245,8 +266,7 @@ fn apply(wire: &mut Wire, patch: &AuthPatch) -> Result<(), String> {
 
 /// The header that carries the idempotency key, when the call has one.
 fn idempotency(fetch: &Fetch) -> Option<(&HeaderName, &HeaderValue)> {
-    static DEFAULT: HeaderName = HeaderName::from_static("idempotency-key");
-    let name = fetch.operation.policy.idempotency.as_ref().map_or(&DEFAULT, |rule| &rule.header);
+    let name = fetch.operation.idempotency_header();
     fetch.idempotency_key.as_ref().map(|key| (name, key))
 }
 
@@ -267,24 +287,22 @@ async fn receive(
     fetch: &Fetch,
     outbound: &Outbound,
     (number, begun): (u32, std::time::Instant),
-    sent: Result<(Head, Exchange), SendError>,
+    sent: Result<(Head, Payload), Unanswered>,
     used: &Used,
     deadline: Option<(Instant, TimeoutKind)>,
 ) -> Attempt {
-    let (mut head, exchange) = match sent {
+    let (mut head, mut body) = match sent {
         Ok(answered) => answered,
-        Err(error) => return failed(fetch, &error),
+        Err(Unanswered::Send(error)) => return failed(fetch, &error),
+        Err(Unanswered::Component(error)) => return broke_down(fetch, &error),
     };
     strip_hop_by_hop(&mut head.headers);
     let upstream = Upstream::of(fetch, outbound, head.status, &head.headers, begun).map(Box::new);
-    // Nobody must wait for octets that do not come, whatever Content-Length says.
-    let none = outbound.method == Method::HEAD
-        || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-    let mut body = if none || exchange.is_end_stream() {
-        Payload::Full(Bytes::new())
-    } else {
-        Payload::Stream(exchange.boxed())
-    };
+    if outbound.method == Method::HEAD
+        || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+    {
+        body = Payload::Full(Bytes::new());
+    }
     let phases = &fetch.operation.phases;
     if phases.classifier.as_ref().is_some_and(|classifier| classifier.reads_bodies) {
         body = match readable(body, head.status, &mut head.headers, PLUGIN_BODY_MAX, deadline).await {
@@ -391,5 +409,27 @@ fn failed(fetch: &Fetch, error: &SendError) -> Attempt {
         by_plugin: false,
         elapsed: Duration::ZERO,
         answer: Err(Failure::send(error)),
+    }
+}
+
+/// The component has no answer. That it broke down says nothing about a provider; an error in place of an answer does.
+fn broke_down(fetch: &Fetch, error: &PluginError) -> Attempt {
+    super::remember(fetch, error.to_string());
+    tracing::warn!(operation = %fetch.operation.full_name, kind = error.kind(), %error, "the component has no answer");
+    let outcome = match error {
+        PluginError::Fault(_) => Outcome::Transient { retry_after: None },
+        _ => Outcome::Cancelled,
+    };
+    Attempt {
+        outcome,
+        breaker_failure: None,
+        quotas: Quotas::default(),
+        held_until: None,
+        status: None,
+        sent: true,
+        timed_out: false,
+        by_plugin: false,
+        elapsed: Duration::ZERO,
+        answer: Err(backend::failure(error)),
     }
 }

@@ -115,7 +115,7 @@ pub(super) fn secrets_size(fields: &[(String, SecretValue)], limits: &Limits) ->
     size(fields.len(), fields.iter().map(|(name, value)| name.len() + value.bytes.len()).sum(), limits)
 }
 
-fn size(lines: usize, octets: usize, limits: &Limits) -> Result<(), PluginError> {
+pub(crate) fn size(lines: usize, octets: usize, limits: &Limits) -> Result<(), PluginError> {
     if lines > limits.header_lines || octets > limits.header_bytes {
         let reason = format!("{lines} lines and {octets} octets of headers or query");
         return Err(PluginError::bad_answer(reason));

@@ -1,0 +1,146 @@
+//! One request through a backend: in a task of its own, until the guest has ended.
+//!
+//! The head of the answer is awaited, its body is not. Without a head the guest's end says why: a trap or a limit, an
+//! error of its own in place of an answer, or none of these, which breaks a rule.
+
+use std::pin::pin;
+use std::sync::{Arc, OnceLock};
+
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use tokio::sync::oneshot;
+use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
+use wasmtime_wasi_http::{Error, WasiBody, WasiHttpView};
+
+use super::answer::{AnswerBody, End, Guest};
+use super::outbound::check;
+use super::{HttpBody, OutboundRequests, Role};
+use crate::bindings::bascule::plugin::types::{Fault, FaultKind};
+use crate::error::PluginError;
+use crate::phase::Hook;
+use crate::plugin::Plugin;
+use crate::state::CallContext;
+
+/// The head of an answer with its body still to come, or the guest's word that there is none.
+type Head = Result<Response<WasiBody>, ErrorCode>;
+
+impl Plugin {
+    /// Whether it serves requests by itself: then [`Plugin::respond`] is what it is there for, and it has no phases.
+    #[must_use]
+    pub fn is_backend(&self) -> bool {
+        matches!(self.shared.role, Role::Backend { .. })
+    }
+
+    /// The answer of a backend to a request, whose URI is a path with query and which has a `Host`; the body comes as
+    /// the guest makes it. `outbound` sends the guest's own requests; `None` = they are denied.
+    ///
+    /// Must be called within a tokio runtime. Cancel-safe: to drop the future, or the answer's body before its end, is to
+    /// drop the instance, which then counts for nothing in the breaker.
+    ///
+    /// # Errors
+    /// Any [`PluginError`]; [`PluginError::Fault`] when the guest gives an error in place of an answer.
+    pub async fn respond(
+        self: &Arc<Self>,
+        ctx: &CallContext,
+        request: Request<HttpBody>,
+        outbound: Option<Arc<dyn OutboundRequests>>,
+    ) -> Result<Response<AnswerBody>, PluginError> {
+        let method = request.method().clone();
+        let (head, answered) = oneshot::channel();
+        let end = End::default();
+        let task = serve(Arc::clone(self), ctx.clone(), request, outbound, head, Arc::clone(&end));
+        let guest = Guest::new(tokio::spawn(task));
+        match answered.await {
+            Ok(Ok(response)) => {
+                let (parts, body) = response.into_parts();
+                if parts.status.is_informational() {
+                    return Err(PluginError::bad_answer(format!("the status {}", parts.status.as_u16())));
+                }
+                check(&parts.headers, &self.shared.limits)?;
+                let body = AnswerBody::new(&method, &parts, body, guest, end);
+                Ok(Response::from_parts(parts, body))
+            }
+            Ok(Err(error)) => Err(PluginError::Fault(fault(&error))),
+            Err(_none) => {
+                guest.end().await?;
+                Err(PluginError::bad_answer("there is none"))
+            }
+        }
+    }
+}
+
+/// Serves the request. What went wrong is in `end` before anything of the instance is dropped, so that a body that ends
+/// knows why.
+async fn serve(
+    plugin: Arc<Plugin>,
+    ctx: CallContext,
+    request: Request<HttpBody>,
+    outbound: Option<Arc<dyn OutboundRequests>>,
+    head: oneshot::Sender<Head>,
+    end: Arc<OnceLock<PluginError>>,
+) -> Result<(), PluginError> {
+    plugin
+        .observed(Hook::Backend, async {
+            let mut visit = plugin.admit(Hook::Backend, &ctx).await?;
+            let found = visit.guest(|phases| phases.handler.as_ref())?;
+            visit.state().serve_with(outbound);
+            let _present = visit.state().present();
+            let (store, limit) = visit.parts();
+            let result = {
+                let guest = pin!(async {
+                    let request = request.map(|body| body.map_err(|_| Error::ConnectionTerminated));
+                    let request = store.data_mut().http().new_incoming_request(Scheme::Http, request)?;
+                    let out = store.data_mut().http().new_response_outparam(head)?;
+                    let instance = found.pre.instantiate_async(&mut *store).await?;
+                    let proxy = found.indices.load(&mut *store, &instance)?;
+                    proxy.wasi_http_incoming_handler().call_handle(&mut *store, request, out).await
+                });
+                limit.hold(&plugin.turns, guest).await
+            };
+            let settled = visit.settle(result);
+            if let Err(error) = &settled {
+                // Only the first failure is the story, and there is no other.
+                let _ = end.set(error.clone());
+            }
+            settled
+        })
+        .await
+}
+
+/// An error in place of an answer: the component's word that what it depends on has failed.
+fn fault(error: &ErrorCode) -> Fault {
+    let code = name(&format!("{error:?}"));
+    Fault {
+        kind: FaultKind::UpstreamFailed,
+        message: format!("the component has no answer: {code}"),
+        code,
+        retry_after_ms: None,
+        details: None,
+    }
+}
+
+/// `ErrorCode::DnsError(…)` as the standard writes it: `dns-error`. What it may hold besides is not for callers.
+fn name(debug: &str) -> String {
+    let variant = debug.strip_prefix("ErrorCode::").unwrap_or(debug);
+    let mut name = String::new();
+    for letter in variant.chars().take_while(char::is_ascii_alphanumeric) {
+        if letter.is_ascii_uppercase() && !name.is_empty() {
+            name.push('-');
+        }
+        name.push(letter.to_ascii_lowercase());
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_named_as_the_standard_names_them() {
+        assert_eq!(fault(&ErrorCode::ConnectionRefused).code, "connection-refused");
+        let told = ErrorCode::InternalError(Some("a secret".to_owned()));
+        assert_eq!(fault(&told).code, "internal-error");
+        assert_eq!(fault(&told).message, "the component has no answer: internal-error");
+    }
+}
