@@ -41,6 +41,7 @@ async fn operations_and_the_proxy_are_answered_by_the_component() {
     assert_eq!((answer.status.as_u16(), answer.header("bascule-source")), (200, "upstream"));
     assert_eq!(answer.header("bascule-attempts"), "1");
     let text = answer.text();
+    assert!(!text.contains("authorization") && !text.contains("bascule-"), "{text}");
     assert!(text.starts_with("Method::Get /echo?id=a%20b shop.internal\n"), "{text}");
     assert!(text.contains("\nx-kind: big\n") && text.contains("\ntraceparent: 00-"), "{text}");
 

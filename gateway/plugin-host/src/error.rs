@@ -90,7 +90,7 @@ pub enum LoadError {
     NoPhase,
     /// No phase among the exports, but one that makes it a backend.
     #[error(
-        "the component serves requests by itself (`wasi:http/incoming-handler`): it belongs into the [component] of an \
+        "the component serves requests by itself (`wasi:http/incoming-handler`): it belongs in the [component] of an \
          integration with type = \"wasm\""
     )]
     IsBackend,

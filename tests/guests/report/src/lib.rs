@@ -1,8 +1,6 @@
 //! A whole operation in a component: `/report?city=NAME` asks the integrations `weather` and `air`, and makes one answer of
 //! theirs. The example of `docs/components.md`.
 
-#![cfg_attr(test, expect(dead_code, reason = "only wasm exports the handler"))]
-
 use std::io::{Read, Write};
 
 use wasip2::http::outgoing_handler;
@@ -11,7 +9,8 @@ use wasip2::http::types::{
     Scheme,
 };
 
-struct Report;
+/// The handler. Public, since only wasm has the export that uses it.
+pub struct Report;
 
 #[cfg(target_arch = "wasm32")]
 wasip2::http::proxy::export!(Report);
