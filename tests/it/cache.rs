@@ -398,3 +398,40 @@ async fn an_integration_may_keep_answers_for_each_caller() {
         }
     }
 }
+
+#[tokio::test]
+async fn listed_answers_are_fetched_at_the_start_and_when_a_reload_changes_them() {
+    let provider = Provider::new(|request| match request.target.as_str() {
+        "/things/broken" => reply(500, &[], ""),
+        target => reply(200, &[("cache-control", "max-age=600")], target.to_owned()),
+    })
+    .await;
+    let text = |cache: &str| {
+        format!(
+            "base_url = \"{}\"\nretry = {{ max_attempts = 1 }}\n[operations.get]\npath = \"/things/{{id}}\"\n\
+             cache = {cache}\nfallback = [{{ default = {{}} }}]\n",
+            provider.url()
+        )
+    };
+    let warm = r#"{ ttl = "1h", warm_up = [{ id = "broken" }, { id = "a" }, { id = "b" }] }"#;
+    let gateway = Gateway::start(&[("api", &text(warm))]).await;
+    eventually("three calls", async || provider.count() == 3).await;
+    let stats = async || gateway.admin().get("/cache").await.json();
+    eventually("two are kept", async || stats().await["entries"] == 2).await;
+    for id in ["a", "b"] {
+        assert_eq!(sourced(&get(&gateway, id).await), (format!("/things/{id}"), "cache"));
+    }
+    assert_eq!(sourced(&get(&gateway, "broken").await).1, "default", "its ladder is for callers");
+
+    let reload = async || {
+        assert_eq!(gateway.admin().send(Method::POST, "/config/reload", "").await.status, 200);
+    };
+    provider.forget();
+    reload().await;
+    gateway.rewrite("api", &text(r#"{ mode = "http", warm_up = [{ id = "c" }] }"#));
+    reload().await;
+    eventually("it is fetched", async || provider.count() == 1).await;
+    eventually("and kept", async || get(&gateway, "c").await.header("bascule-source") == "cache").await;
+    let seen: Vec<String> = provider.seen().iter().map(|request| request.target.clone()).collect();
+    assert_eq!(seen, ["/things/c"], "what did not change was not fetched again");
+}

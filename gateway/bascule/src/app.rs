@@ -21,6 +21,7 @@ mod second_level;
 mod side;
 mod sources;
 mod versions;
+mod warm_up;
 mod watch;
 
 pub use build::{Parts, build};

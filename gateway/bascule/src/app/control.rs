@@ -13,7 +13,7 @@ use crate::{
 };
 use bascule_plugin_host::PluginId;
 use std::{future::Future, pin::Pin, sync::Arc};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 
 /// Reloads from the sources of the start.
 pub(super) struct Reloader {
@@ -22,18 +22,22 @@ pub(super) struct Reloader {
     pub(super) services: Arc<Services>,
     /// One reload at a time.
     pub(super) turn: Arc<Mutex<()>>,
+    /// Told of every new generation.
+    pub(super) changed: Arc<Notify>,
 }
 
 impl Control for Reloader {
     fn reload(&self) -> Pin<Box<dyn Future<Output = Result<Reloaded, Problems>> + Send>> {
         let (sources, parts) = (self.sources.clone(), self.parts.clone());
         let (services, turn) = (Arc::clone(&self.services), Arc::clone(&self.turn));
+        let changed = Arc::clone(&self.changed);
         Box::pin(async move {
             let turn = turn.lock_owned().await;
             // Reading files and compiling plugins block; the worker threads have calls to serve. The turn
             // goes along, so that a reload whose caller left still ends before the next one begins.
             let work = move || {
                 let reloaded = reload(&sources, &parts, &services);
+                changed.notify_one();
                 drop(turn);
                 reloaded
             };

@@ -11,6 +11,7 @@ use super::{
     rollback::OPENINGS_MAX,
     second_level::start_second_level,
     sources::PluginSources,
+    warm_up::keep_warm,
     watch::watch,
 };
 use crate::{
@@ -40,7 +41,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    sync::{SetOnce, mpsc, watch as channel},
+    sync::{Notify, SetOnce, mpsc, watch as channel},
     task::JoinHandle,
     time::MissedTickBehavior,
 };
@@ -110,7 +111,7 @@ pub struct Running {
     planes: [JoinHandle<bool>; 2],
     deliveries: JoinHandle<bool>,
     /// What goes on beside the calls, until the end.
-    chores: [JoinHandle<()>; 4],
+    chores: [JoinHandle<()>; 5],
 }
 
 /// Loads the configuration and builds everything but the listeners.
@@ -252,11 +253,13 @@ impl Running {
         let (data_address, admin_address) = (data.address(), admin.address());
         let (stop, stopped) = channel::channel(false);
         let ready = Arc::new(AtomicBool::new(true));
+        let changed = Arc::new(Notify::new());
         let control = Arc::new(Reloader {
             sources: options.sources,
             parts,
             services: Arc::clone(&services),
             turn: Arc::default(),
+            changed: Arc::clone(&changed),
         });
         connect(&services, &control.parts.tls, &config);
         let drain = config.server.drain_timeout;
@@ -274,6 +277,7 @@ impl Running {
                 tokio::spawn(sweep(Arc::clone(&services))),
                 tokio::spawn(peers(Arc::clone(&services))),
                 tokio::spawn(watch(Arc::clone(&control))),
+                tokio::spawn(keep_warm(Arc::clone(&services), changed)),
                 tokio::spawn(roll_back(Arc::clone(&control), openings)),
             ],
             services,

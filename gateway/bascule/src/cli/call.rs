@@ -6,16 +6,14 @@ use super::{
 };
 use crate::{
     app::assemble,
-    config::{BodyKind, SkipSet},
+    config::BodyKind,
     model::{Code, Payload, Place, Problem},
     pipeline::{
         self, Call, Ended, Input, InputBody, LiveIntegration, LiveOperation, Origin, Progress, Services,
     },
     telemetry::{LogFormat, Redactor, init_logs},
 };
-use bascule_resilience::Deadline;
 use bytes::Bytes;
-use http::HeaderMap;
 use http_body_util::BodyExt;
 use serde_json::{Map, Value};
 use std::{
@@ -117,24 +115,10 @@ fn prepare(args: &Args, services: &Arc<Services>, progress: &Arc<Progress>) -> R
             Err(error) => return Err(Refusal::Usage(format!("--json is no JSON: {error}"))),
         },
     };
-    Ok(Call {
-        services: Arc::clone(services),
-        generation: services.generation.load_full(),
-        integration,
-        operation,
-        input: Input::Declared { params, texts, body },
-        forwarded: HeaderMap::new(),
-        asked: HeaderMap::new(),
-        idempotency_key: None,
-        cap: Deadline::none(),
-        skip: SkipSet::default(),
-        caller: None,
-        priority: None,
-        progress: Arc::clone(progress),
-        depth: 0,
-        origin: Origin::Caller,
-        room: None,
-    })
+    let input = Input::Declared { params, texts, body };
+    let generation = services.generation.load_full();
+    let call = Call::by_gateway(services, &generation, &integration, &operation, input, Origin::Caller);
+    Ok(Call { progress: Arc::clone(progress), ..call })
 }
 
 fn find(

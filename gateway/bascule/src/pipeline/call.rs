@@ -59,6 +59,39 @@ pub enum Origin {
     Within,
     /// The outbox, which has its own way with failures: no ladder.
     Outbox,
+    /// The gateway itself, for what it is to have in its cache: no ladder.
+    WarmUp,
+}
+
+impl Call {
+    /// A call that nobody makes over HTTP: without headers, caller and time limit of its own.
+    pub fn by_gateway(
+        services: &Arc<Services>,
+        generation: &Arc<Generation>,
+        integration: &Arc<LiveIntegration>,
+        operation: &Arc<LiveOperation>,
+        input: Input,
+        origin: Origin,
+    ) -> Self {
+        Self {
+            services: Arc::clone(services),
+            generation: Arc::clone(generation),
+            integration: Arc::clone(integration),
+            operation: Arc::clone(operation),
+            input,
+            forwarded: HeaderMap::new(),
+            asked: HeaderMap::new(),
+            idempotency_key: None,
+            cap: Deadline::none(),
+            skip: SkipSet::default(),
+            caller: None,
+            priority: None,
+            progress: Progress::detached(),
+            depth: 0,
+            room: None,
+            origin,
+        }
+    }
 }
 
 /// What a call works on.

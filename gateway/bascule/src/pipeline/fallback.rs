@@ -30,7 +30,7 @@ pub(super) async fn descend(mut call: Call, failure: Failure, key: Option<Key>) 
     call.operation.metrics.error(failure.error_type);
     let cause = failure.cause.filter(|cause| call.operation.policy.fallback_on.contains(*cause));
     if let Some(cause) = cause
-        && !matches!(call.origin, Origin::Outbox)
+        && !matches!(call.origin, Origin::Outbox | Origin::WarmUp)
     {
         let ladder = Arc::clone(&call.operation.policy.fallback);
         if !ladder.is_empty() {

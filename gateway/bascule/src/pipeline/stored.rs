@@ -4,15 +4,14 @@
 //! apart by those too, they can only be dropped by operation.
 
 use super::{
-    Call, Generation, Input, InputBody, LiveIntegration, Origin, Progress, ProxyRequest, Services, fan_out,
-    http_cache, lookup, validate,
+    Call, Generation, Input, InputBody, LiveIntegration, Origin, ProxyRequest, Services, fan_out, http_cache,
+    lookup, validate,
 };
 use crate::{
-    config::{CachePolicy, SkipSet},
+    config::CachePolicy,
     model::{Code, Problem},
 };
 use bascule_cache::{Entry, Key};
-use bascule_resilience::Deadline;
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Map, Value};
 use std::{sync::Arc, time::Duration};
@@ -64,24 +63,7 @@ impl Place {
             })?;
             (found, Input::Declared { params, texts: true, body: None })
         };
-        let mut call = Call {
-            services: Arc::clone(services),
-            generation: Arc::clone(generation),
-            integration: Arc::clone(integration),
-            operation: Arc::clone(operation),
-            input,
-            forwarded: HeaderMap::new(),
-            asked: HeaderMap::new(),
-            idempotency_key: None,
-            cap: Deadline::none(),
-            skip: SkipSet::default(),
-            caller: None,
-            priority: None,
-            progress: Progress::detached(),
-            depth: 0,
-            room: None,
-            origin: Origin::Caller,
-        };
+        let mut call = Call::by_gateway(services, generation, integration, operation, input, Origin::Caller);
         validate::parameters(&mut call).map_err(|failure| Box::new(failure.problem))?;
         let key = match call.operation.policy.cache {
             Some(CachePolicy::Http(_)) => Some(http_cache::key(&call)),

@@ -380,6 +380,12 @@ pub(super) static OPERATION_CACHE: Table = Table {
         ),
         later("shared", "every gateway has a store of its own; leave it out"),
         key(
+            "warm_up",
+            Kind::List(&Kind::JsonTable),
+            "Parameters of calls, at most 1,000, whose answers are fetched when the gateway starts and when a reload \
+             changes the integration: a few at a time, with low priority, and nobody waits for them.",
+        ),
+        key(
             "mode",
             MODE,
             "As in `[cache]`; the integration's when absent, and `rule` where there is a `ttl`.",

@@ -11,10 +11,14 @@ use crate::{
     model::OperationName,
 };
 use http::HeaderName;
+use serde_json::{Map, Value};
 use std::time::Duration;
 
 /// How long expired entries are kept when the ladder names `"cache"` and nothing is said.
 const KEEP_STALE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Calls of one operation that warm the cache up: they are made at every start, at the provider's expense.
+const WARM_UP_MAX: usize = 1_000;
 
 /// Who decides how long answers are fresh.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -147,6 +151,8 @@ pub(crate) struct OperationCache {
     pub(crate) names_vary_by: bool,
     /// What its successes purge.
     pub(crate) purges: Vec<OperationName>,
+    /// Parameters of the calls whose answers are fetched beforehand.
+    pub(crate) warm_up: Vec<Map<String, Value>>,
 }
 
 /// What the rule of an operation depends on.
@@ -216,7 +222,7 @@ fn table(field: &Field<'_, '_>, around: Surroundings<'_>) -> OperationCache {
     };
     let purges = table.field("purges").map(|field| purges(&field, around.operations)).unwrap_or_default();
     let speaks_of_answers =
-        ["ttl", "negative_ttl", "keep_stale", "stale_while_revalidate", "mode", "vary_by"]
+        ["ttl", "negative_ttl", "keep_stale", "stale_while_revalidate", "mode", "vary_by", "warm_up"]
             .into_iter()
             .find(|name| table.has(name));
     let policy = base.policy(around.ladder).filter(|_| around.cacheable);
@@ -241,13 +247,29 @@ fn table(field: &Field<'_, '_>, around: Surroundings<'_>) -> OperationCache {
     let names_vary_by = table.has("vary_by");
     let vary_by =
         table.field("vary_by").map(|field| vary_by(&field, policy, around.params, around.forwarded));
-    table.finish();
     let policy = policy.map(|policy| match policy {
         CachePolicy::Rule(rule) => CachePolicy::Rule(CacheRule { negative_ttl, ..rule }),
         http @ CachePolicy::Http(_) => http,
     });
     let vary_by = vary_by.unwrap_or_else(|| base.vary_by());
-    OperationCache { policy, vary_by, names_vary_by, purges }
+    let warm_up = table.field("warm_up").map(|field| warm_up(&field, &vary_by)).unwrap_or_default();
+    table.finish();
+    OperationCache { policy, vary_by, names_vary_by, purges, warm_up }
+}
+
+/// Reads the list; whether the operation takes such parameters is seen when those are known.
+fn warm_up(field: &Field<'_, '_>, vary_by: &VaryBy) -> Vec<Map<String, Value>> {
+    let calls: Vec<_> = field.items().unwrap_or_default().iter().filter_map(Field::json_table).collect();
+    if calls.len() > WARM_UP_MAX {
+        field.problem(format!("{} calls are too many", calls.len()), "name at most 1,000");
+    }
+    if vary_by.caller {
+        field.problem(
+            "each caller has answers of its own here, which cannot be fetched beforehand",
+            "remove it, or `\"caller\"` from `vary_by`",
+        );
+    }
+    calls
 }
 
 fn purges(field: &Field<'_, '_>, operations: &[String]) -> Vec<OperationName> {

@@ -70,6 +70,7 @@ pub(super) fn fan_out(
         hedge: None,
         cache: cache.policy,
         vary_by: cache.vary_by,
+        warm_up: Vec::new(),
         purges: Vec::new(),
         fallback: rungs,
         fallback_on,
@@ -107,6 +108,9 @@ fn cache(table: &Reader<'_, '_>, base: &Base<'_>, ladder: &[Rung]) -> OperationC
             "`vary_by` does not apply to a fan-out: its branches have their own",
             "remove it",
         );
+    }
+    if !cache.warm_up.is_empty() {
+        table.problem("cache", "`warm_up` does not apply to a fan-out", "warm its branches up");
     }
     if !cache.purges.is_empty() || rule.is_some_and(|rule| rule.negative_ttl.is_some()) {
         table.problem(

@@ -17,8 +17,8 @@ use crate::{
     config::{
         reader::{Field, Reader},
         settings::{
-            BodyKind, ErrorMapping, FallbackCauses, HeaderSetting, Idempotency, Operation, PathTemplate,
-            RateLimit, RetrySettings, Rung, TextTemplate, Timeouts,
+            BodyKind, ErrorMapping, FallbackCauses, HeaderSetting, Idempotency, Operation, Parameters,
+            PathTemplate, RateLimit, RetrySettings, Rung, TextTemplate, Timeouts,
         },
     },
     model::{IntegrationName, OperationName},
@@ -133,6 +133,10 @@ pub(crate) fn operation(
             Arc::new(all)
         },
     );
+    let parameters = compile(declared);
+    if let Some(parameters) = &parameters {
+        check_warm_up(&table, &cache.warm_up, parameters);
+    }
     table.finish();
     drop(in_path);
     Some(Operation {
@@ -143,7 +147,7 @@ pub(crate) fn operation(
         query,
         headers: laid_over(&base.headers, own_headers),
         body,
-        params: compile(declared)?,
+        params: parameters?,
         body_params,
         timeouts,
         retry,
@@ -158,6 +162,7 @@ pub(crate) fn operation(
         hedge,
         cache: cache.policy,
         vary_by: cache.vary_by,
+        warm_up: cache.warm_up,
         purges: cache.purges,
         fallback: rungs,
         fallback_on,
@@ -166,6 +171,26 @@ pub(crate) fn operation(
         forward_headers,
         fan_out: None,
     })
+}
+
+/// Whether the calls that warm the cache up are calls of this operation.
+fn check_warm_up(table: &Reader<'_, '_>, calls: &[Map<String, Value>], parameters: &Parameters) {
+    for (index, given) in calls.iter().enumerate() {
+        let mut all = given.clone();
+        for (name, parameter) in &parameters.declared {
+            if let Some(default) = &parameter.default {
+                all.entry(name).or_insert_with(|| default.clone());
+            }
+        }
+        for error in parameters.schema.iter_errors(&Value::Object(all)) {
+            let at = format!("`warm_up[{index}]{}`", error.instance_path().to_string().replace('/', "."));
+            table.problem(
+                "cache",
+                format!("{at}: {}", error.masked_with("the value")),
+                "write the parameters of a call of this operation",
+            );
+        }
+    }
 }
 
 /// The operation's own ladder, or its integration's.

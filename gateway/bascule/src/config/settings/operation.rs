@@ -6,6 +6,7 @@ use super::{
 use crate::model::{BreakerName, OperationName};
 use bascule_resilience::{BreakerConfig, BudgetConfig, HedgeConfig, Priority, RetryPolicy};
 use http::{HeaderName, Method, StatusCode};
+use serde_json::{Map, Value};
 use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc, time::Duration};
 
 /// A declared call of an integration.
@@ -55,6 +56,8 @@ pub struct Operation {
     pub cache: Option<CachePolicy>,
     /// What tells its cached answers apart.
     pub vary_by: VaryBy,
+    /// Parameters of the calls whose answers are fetched before anybody asks.
+    pub warm_up: Vec<Map<String, Value>>,
     /// Operations of the same integration whose cached answers a success of this one purges.
     pub purges: Vec<OperationName>,
     /// The fallback ladder.

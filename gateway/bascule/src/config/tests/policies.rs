@@ -3,6 +3,7 @@
 use super::{BASE, assert_one, integration, operation, operation_problems, problems};
 use crate::config::{CachePolicy, HttpCache};
 use bascule_resilience::{AfterReopen, Mode, Trip};
+use serde_json::json;
 use std::time::Duration;
 
 fn seconds(n: u64) -> Duration {
@@ -379,6 +380,35 @@ fn an_integration_may_tell_callers_apart_for_all_its_operations() {
         let found = problems(&format!("cache = {{ ttl = \"1m\", vary_by = {list} }}\n{BASE}"));
         assert_one(&found, &["cache.vary_by[0]: ", says]);
     }
+}
+
+#[test]
+fn what_warms_the_cache_up_are_calls_of_the_operation() {
+    let of = |calls: &str, more: &str| {
+        format!(
+            "path = \"/{{id}}\"\nquery = {{ n = \"{{n}}\" }}\nparams.n = {{ type = \"integer\", default = 1 }}\n\
+             cache = {{ ttl = \"1m\", warm_up = {calls}{more} }}\n"
+        )
+    };
+    let warm = operation(&of("[{ id = \"a\" }, { id = \"b\", n = 2 }]", "")).warm_up.clone();
+    assert_eq!(
+        warm,
+        [json!({"id": "a"}), json!({"id": "b", "n": 2})].map(|call| call.as_object().unwrap().clone())
+    );
+    for (calls, more, says) in [
+        ("[{ n = 2 }]", "", "`warm_up[0]`: \"id\" is a required property"),
+        (
+            "[{ id = \"a\" }, { id = \"b\", n = \"c\" }]",
+            "",
+            "`warm_up[1].n`: the value is not of type \"integer\"",
+        ),
+        ("[{ id = \"a\", ida = 1 }]", "", "'ida' was unexpected"),
+        ("[{ id = \"a\" }]", ", vary_by = [\"caller\"]", "each caller has answers of its own here"),
+    ] {
+        assert_one(&operation_problems(&of(calls, more)), &["operations.o.cache", says]);
+    }
+    let posted = "method = \"POST\"\npath = \"/\"\ncache = { warm_up = [{}] }\n";
+    assert_one(&operation_problems(posted), &["operations.o.cache: only answers to GET and HEAD are cached"]);
 }
 
 #[test]

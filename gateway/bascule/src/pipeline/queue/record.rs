@@ -18,7 +18,7 @@ pub(super) fn of(call: &Call) -> Option<outbox::Call> {
     let Input::Declared { params, body, .. } = &call.input else { return None };
     let caller = match &call.origin {
         Origin::Caller => call.caller.as_deref().map(str::to_owned),
-        Origin::Within | Origin::Outbox => return None,
+        Origin::Within | Origin::Outbox | Origin::WarmUp => return None,
     };
     Some(outbox::Call {
         place: Place {
