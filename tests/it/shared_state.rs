@@ -13,7 +13,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU16, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::task::JoinSet;
 
@@ -130,6 +130,30 @@ async fn calls_at_the_same_time_do_not_exceed_the_budget_either() {
     let statuses = calls.join_all().await;
     assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 30, "{statuses:?}");
     assert!(statuses.iter().all(|status| matches!(status, 200 | 429)));
+}
+
+#[tokio::test]
+async fn a_budget_that_is_leased_is_exceeded_by_no_more_than_the_leases() {
+    let redis = redis().await;
+    let (provider, _) = provider(200).await;
+    // The lease: a 32nd of the burst.
+    let (rate, burst, lease) = (64.0, 128.0, 4.0);
+    let text = limited(&provider.url(), "requests = 64, window = \"1s\", burst = 128");
+    let gateways = [gateway(&redis, PATIENT, &text).await, gateway(&redis, PATIENT, &text).await];
+    for one in &gateways {
+        connected(one).await;
+    }
+    let since = Instant::now();
+    let mut calls = JoinSet::new();
+    for one in &gateways {
+        for _ in 0..150 {
+            let client = one.data();
+            calls.spawn(async move { client.post("/v1/shop/get", &json!({})).await.status == 200 });
+        }
+    }
+    let went = calls.join_all().await.into_iter().filter(|went| *went).count() as f64;
+    let allowed = burst + rate * since.elapsed().as_secs_f64();
+    assert!(went >= burst && went <= allowed + 2.0 * lease, "{went} of {allowed}");
 }
 
 #[tokio::test]
