@@ -221,6 +221,20 @@ async fn what_the_provider_said_to_one_holds_the_other() {
 }
 
 #[tokio::test]
+async fn a_quota_that_is_spent_for_one_is_spent_for_the_other() {
+    let redis = redis().await;
+    let quota = [("x-ratelimit-limit", "100"), ("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "3000")];
+    let provider = Provider::new(move |_| reply(200, &quota, "{}")).await;
+    let text = limited(&provider.url(), "requests = 1000, window = \"1h\"");
+    let (one, other) = (gateway(&redis, PATIENT, &text).await, gateway(&redis, PATIENT, &text).await);
+    hearing(&observer(&redis).await, 2).await;
+    assert_eq!(one.call("shop", "get", json!({})).await.status, 200);
+    eventually("the other one knows", async || other.health("shop").await["rate_limit_remaining"] == 0).await;
+    assert_eq!(other.call("shop", "get", json!({})).await.code(), (429, "rate-limited".to_owned()));
+    assert_eq!(provider.count(), 1);
+}
+
+#[tokio::test]
 async fn a_circuit_that_opens_opens_everywhere_and_is_told_once() {
     let redis = redis().await;
     let (provider, _) = provider(500).await;
