@@ -294,6 +294,28 @@ async fn what_operators_do_is_not_told_and_a_closed_circuit_is_not_kept() {
 }
 
 #[tokio::test]
+async fn a_circuit_that_only_observes_opens_nobody_elses() {
+    let redis = redis().await;
+    let (provider, status) = provider(500).await;
+    let circuit = "[circuit_breaker]\nfailures = 2\nmode = \"observe\"\nshared = true\n";
+    let text = format!("{}{circuit}", limited(&provider.url(), "requests = 1000, window = \"1h\""));
+    let one = gateway(&redis, PATIENT, &text).await;
+    let observer = observer(&redis).await;
+    hearing(&observer, 1).await;
+    let mut told = observer.subscribe("bascule:told");
+    assert_eq!(told.next().await, Some(Notice::Gap));
+    for _ in 0..2 {
+        one.call("shop", "get", json!({})).await;
+    }
+    open(&one).await;
+    // Words are told in their order: this one is the first.
+    status.store(429, Ordering::SeqCst);
+    one.call("shop", "get", json!({})).await;
+    let Some(Notice::Message(held)) = told.next().await else { panic!("nothing was told") };
+    assert!(String::from_utf8_lossy(&held).contains("\"held\""), "{held:?}");
+}
+
+#[tokio::test]
 async fn a_server_that_dies_under_load_fails_no_call_and_is_used_again() {
     let mut redis = redis().await;
     let (provider, _) = provider(200).await;
