@@ -212,8 +212,14 @@ impl SharedBudget {
                 self.clock.sleep_until(end).await;
                 continue;
             }
-            // One question for all who stand in line, and for those who will.
-            let most = self.wanted.load(Ordering::Relaxed).saturating_add(self.spare).max(cost);
+            // One question for all who stand in line, and for those who will; but what comes out of the reserve is for
+            // the one who may use it.
+            let most = match demand.priority {
+                Priority::High => cost,
+                Priority::Normal | Priority::Low => {
+                    self.wanted.load(Ordering::Relaxed).saturating_add(self.spare).max(cost)
+                }
+            };
             let request = TokenRequest { least: cost, most, priority: demand.priority };
             let portion = self.source.take(request).await;
             let now = self.clock.now();

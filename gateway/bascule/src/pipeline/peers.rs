@@ -19,7 +19,7 @@ mod word;
 
 use super::Generation;
 use crate::config::SharedSettings;
-use bascule_resilience::{BreakerConfig, Clock, Random, RateLimiter, Reason, State, Transition};
+use bascule_resilience::{BreakerConfig, Clock, Mode, Random, RateLimiter, Reason, State, Transition};
 use bascule_shared::{CallError, Command, Notice, Reply, Script, Shared};
 use members::Members;
 use parking_lot::Mutex;
@@ -160,9 +160,10 @@ impl Peers {
                 Reason::Tripped | Reason::TooSlow | Reason::ProbeFailed | Reason::HalfOpenExpired,
             ) => {
                 let now = self.clock.now();
-                let until = breaker.snapshot(now).next_probe_at;
-                let left = until.map(|until| until.saturating_duration_since(now));
-                if let Some(left) = left.filter(|left| !left.is_zero()) {
+                let found = breaker.snapshot(now);
+                let left = found.next_probe_at.map(|until| until.saturating_duration_since(now));
+                // One that only observes refuses nothing, and has nobody else refuse anything.
+                if let (Mode::Auto, Some(left)) = (found.mode, left.filter(|left| !left.is_zero())) {
                     let word = self.word(name, What::Opened { ms: millis(left) });
                     self.enqueue(Saying::Announce(Kind::Circuit, word, left));
                 }

@@ -272,6 +272,21 @@ async fn the_reserve_is_for_high_priority() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_the_reserve_gives_is_not_for_those_who_wait() {
+    let mut config = config(10, SECOND, 10);
+    config.reserve = 0.3;
+    let server = Server::new(&config);
+    let part = server.part(&config);
+    while at_once(&part).await {}
+    let patient = Arc::clone(&part);
+    let waiting = tokio::spawn(async move { patient.acquire(ONE, 10 * SECOND, None).await });
+    yield_now().await;
+    assert!(part.acquire(ONE.at(Priority::High), Duration::ZERO, None).await.is_ok());
+    assert!(!at_once(&part).await, "nothing of the reserve is in hand");
+    assert_eq!(waiting.await.unwrap(), Ok(Drawn::Granted));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_refused_to_a_heavy_call_is_not_refused_to_a_light_one() {
     let config = config(10, SECOND, 10);
     let server = Server::new(&config);

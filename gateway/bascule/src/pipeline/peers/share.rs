@@ -52,7 +52,7 @@ end
 redis.call('PEXPIRE', KEYS[1], math.ceil(kept / 1000) + 1)
 return {granted, 0, 0}";
 
-/// How far apart the words about one quota are, unless it is spent.
+/// How far apart words about quotas are, unless one has been used up meanwhile.
 const QUOTAS_APART: Duration = Duration::from_millis(100);
 
 /// What a hold must be longer by to be told again.
@@ -73,7 +73,8 @@ pub struct Share {
 #[derive(Default)]
 struct Told {
     held_until: Option<Instant>,
-    quota_at: Option<Instant>,
+    /// When a quota was told of, and whether it was spent.
+    quota: Option<(Instant, bool)>,
 }
 
 impl Share {
@@ -107,12 +108,15 @@ impl Share {
             told.held_until = Some(until);
             self.peers.held(&self.name, until.saturating_duration_since(now));
         }
-        let recently = told.quota_at.is_some_and(|at| now < at + QUOTAS_APART);
+        let before = told.quota;
         for report in quotas.iter() {
-            let low = report.limit.is_some_and(|limit| report.remaining <= limit / 10);
+            let spent = report.remaining == 0;
+            let low = spent || report.limit.is_some_and(|limit| report.remaining <= limit / 10);
+            let known =
+                before.is_some_and(|(at, was_spent)| now < at + QUOTAS_APART && (was_spent || !spent));
             let Some(reset) = report.renewed_in() else { continue };
-            if report.remaining == 0 || (low && !recently) {
-                told.quota_at = Some(now);
+            if low && !known {
+                told.quota = Some((now, spent));
                 let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
                 let quota = super::Quota {
                     name: report.name.clone(),
