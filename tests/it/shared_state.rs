@@ -13,7 +13,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU16, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::task::JoinSet;
 
@@ -133,6 +133,30 @@ async fn calls_at_the_same_time_do_not_exceed_the_budget_either() {
 }
 
 #[tokio::test]
+async fn a_budget_that_is_leased_is_exceeded_by_no_more_than_the_leases() {
+    let redis = redis().await;
+    let (provider, _) = provider(200).await;
+    // The lease: a 32nd of the burst.
+    let (rate, burst, lease) = (64.0, 128.0, 4.0);
+    let text = limited(&provider.url(), "requests = 64, window = \"1s\", burst = 128");
+    let gateways = [gateway(&redis, PATIENT, &text).await, gateway(&redis, PATIENT, &text).await];
+    for one in &gateways {
+        connected(one).await;
+    }
+    let since = Instant::now();
+    let mut calls = JoinSet::new();
+    for one in &gateways {
+        for _ in 0..150 {
+            let client = one.data();
+            calls.spawn(async move { client.post("/v1/shop/get", &json!({})).await.status == 200 });
+        }
+    }
+    let went = calls.join_all().await.into_iter().filter(|went| *went).count() as f64;
+    let allowed = burst + rate * since.elapsed().as_secs_f64();
+    assert!(went >= burst && went <= allowed + 2.0 * lease, "{went} of {allowed}");
+}
+
+#[tokio::test]
 async fn every_window_counts_and_the_reserve_is_kept_for_high_priority() {
     let redis = redis().await;
     let (provider, _) = provider(200).await;
@@ -197,6 +221,20 @@ async fn what_the_provider_said_to_one_holds_the_other() {
 }
 
 #[tokio::test]
+async fn a_quota_that_is_spent_for_one_is_spent_for_the_other() {
+    let redis = redis().await;
+    let quota = [("x-ratelimit-limit", "100"), ("x-ratelimit-remaining", "0"), ("x-ratelimit-reset", "3000")];
+    let provider = Provider::new(move |_| reply(200, &quota, "{}")).await;
+    let text = limited(&provider.url(), "requests = 1000, window = \"1h\"");
+    let (one, other) = (gateway(&redis, PATIENT, &text).await, gateway(&redis, PATIENT, &text).await);
+    hearing(&observer(&redis).await, 2).await;
+    assert_eq!(one.call("shop", "get", json!({})).await.status, 200);
+    eventually("the other one knows", async || other.health("shop").await["rate_limit_remaining"] == 0).await;
+    assert_eq!(other.call("shop", "get", json!({})).await.code(), (429, "rate-limited".to_owned()));
+    assert_eq!(provider.count(), 1);
+}
+
+#[tokio::test]
 async fn a_circuit_that_opens_opens_everywhere_and_is_told_once() {
     let redis = redis().await;
     let (provider, _) = provider(500).await;
@@ -253,6 +291,28 @@ async fn what_operators_do_is_not_told_and_a_closed_circuit_is_not_kept() {
     act("reset").await;
     eventually("nothing is kept", async || !kept().await).await;
     open(&other).await;
+}
+
+#[tokio::test]
+async fn a_circuit_that_only_observes_opens_nobody_elses() {
+    let redis = redis().await;
+    let (provider, status) = provider(500).await;
+    let circuit = "[circuit_breaker]\nfailures = 2\nmode = \"observe\"\nshared = true\n";
+    let text = format!("{}{circuit}", limited(&provider.url(), "requests = 1000, window = \"1h\""));
+    let one = gateway(&redis, PATIENT, &text).await;
+    let observer = observer(&redis).await;
+    hearing(&observer, 1).await;
+    let mut told = observer.subscribe("bascule:told");
+    assert_eq!(told.next().await, Some(Notice::Gap));
+    for _ in 0..2 {
+        one.call("shop", "get", json!({})).await;
+    }
+    open(&one).await;
+    // Words are told in their order: this one is the first.
+    status.store(429, Ordering::SeqCst);
+    one.call("shop", "get", json!({})).await;
+    let Some(Notice::Message(held)) = told.next().await else { panic!("nothing was told") };
+    assert!(String::from_utf8_lossy(&held).contains("\"held\""), "{held:?}");
 }
 
 #[tokio::test]

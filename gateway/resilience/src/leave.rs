@@ -209,7 +209,10 @@ where
 }
 
 /// Whether the circuit still lets a call go on that has waited.
-fn still_stands<H: Borrow<Breaker>>(permit: &Permit<H>, now: Instant) -> Result<(), Refused> {
+///
+/// # Errors
+/// [`Refused`] when it has opened meanwhile; or is half-open by now, and its probes are others'.
+pub fn still_stands<H: Borrow<Breaker>>(permit: &Permit<H>, now: Instant) -> Result<(), Refused> {
     let Some(breaker) = permit.breaker().filter(|_| !permit.stands(now)) else { return Ok(()) };
     breaker.check(now)?;
     // It is half-open by now: its probes are others'.

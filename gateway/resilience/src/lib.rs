@@ -112,5 +112,5 @@ pub use renewing::{Fresh, RenewError, Renewing, RenewingBuilder};
 pub use retry::{
     Around, Attempted, Attempts, BudgetConfig, Jitter, Next, RetryBudget, RetryPolicy, StopReason,
 };
-pub use shared_budget::{Portion, SharedBudget, TokenRequest, TokenSource};
+pub use shared_budget::{Drawn, Portion, SharedBudget, TokenRequest, TokenSource};
 pub use spawn::{Spawn, Task, TokioSpawn};

@@ -18,15 +18,18 @@
 //!
 //! Who waits, waits in the order of arrival, high priority in a line of its own before which no other call stands.
 
+mod hand;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use self::hand::Hand;
 use crate::clock::Clock;
 use crate::priority::Priority;
-use crate::rate_limit::{Demand, Limited, LimitedBy, RateLimiterConfig};
+use crate::rate_limit::{Demand, Limited, LimitedBy, RateLimiterConfig, RateWindow};
 use crate::span::later;
 use crate::spawn::Spawn;
 use crate::sync::{AtomicBool, AtomicU64, Mutex};
@@ -42,9 +45,6 @@ const SPARE_MIN: u32 = 4;
 
 /// See [`spare`].
 const SPARE_MAX: u32 = 1024;
-
-/// How long what is in hand can be used.
-const TERM: Duration = Duration::from_secs(1);
 
 /// Whoever keeps the budget.
 pub trait TokenSource: Send + Sync + 'static {
@@ -71,13 +71,24 @@ pub struct TokenRequest {
 pub enum Portion {
     /// So many tokens, from `least` to `most`. They are taken from the budget.
     Granted(u64),
-    /// Fewer than `least` are left, and so many will be then. Nothing was taken.
+    /// Fewer than `least` are left. Nothing was taken.
     Refused {
         /// When it is worth asking again.
         retry_after: Duration,
+        /// What holds the tokens back: [`LimitedBy::Hold`] when none are given for any cost.
+        by: LimitedBy,
     },
     /// No answer.
     Away,
+}
+
+/// How a call came to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drawn {
+    /// With tokens of the budget, which can be given back.
+    Granted,
+    /// Without: the source is away.
+    Alone,
 }
 
 /// A part in a budget that is kept elsewhere.
@@ -98,21 +109,11 @@ pub struct SharedBudget {
     turns: [tokio::sync::Mutex<()>; 2],
 }
 
-/// What is known and had here.
-struct Hand {
-    tokens: u64,
-    lapses: Instant,
-    /// Until when the source refuses calls of other than high priority, and calls of high priority.
-    refused: [Option<Instant>; 2],
-    /// Until when nobody asks, because the last question was not answered.
-    silent: Instant,
-}
-
 /// How many tokens of such a budget a process may have in hand ahead of need: a 32nd of the smallest burst, what a tenth
 /// of a second brings, at most 1024; none when that is fewer than 4.
 #[must_use]
 pub fn spare(config: &RateLimiterConfig) -> u32 {
-    let of = |window: &crate::rate_limit::RateWindow| {
+    let of = |window: &RateWindow| {
         let brings =
             f64::from(window.requests.get()) * SPARE_LASTS.as_secs_f64() / window.window.as_secs_f64();
         // The cast cuts off what is too large.
@@ -134,8 +135,7 @@ impl SharedBudget {
         clock: Arc<dyn Clock>,
         spawner: Arc<dyn Spawn>,
     ) -> Arc<Self> {
-        let now = clock.now();
-        let hand = Hand { tokens: 0, lapses: now, refused: [None; 2], silent: now };
+        let hand = Hand::empty(clock.now());
         Arc::new(Self {
             source: Box::new(source),
             clock,
@@ -150,27 +150,27 @@ impl SharedBudget {
     }
 
     /// Takes what the call costs, waiting for it in line, at most `max_wait` and never beyond `deadline`; the source's
-    /// answer is waited for on top. `Ok` also when the source is away.
+    /// answer is waited for on top.
     ///
     /// Cancel-safe: who is dropped leaves the line; tokens that were being granted for it may be lost to all.
     ///
     /// # Errors
-    /// [`Limited`] by [`LimitedBy::Budget`] when the budget does not allow it within the wait.
+    /// [`Limited`], by what the source says, when it is not allowed within the wait.
     pub async fn acquire(
         self: &Arc<Self>,
         demand: Demand,
         max_wait: Duration,
         deadline: Option<Instant>,
-    ) -> Result<(), Limited> {
+    ) -> Result<Drawn, Limited> {
         let now = self.clock.now();
         if self.take_in_hand(demand, now) {
-            return Ok(());
+            return Ok(Drawn::Granted);
         }
         let until = later(now, max_wait);
         let until = deadline.map_or(until, |deadline| deadline.min(until));
-        self.refused(demand.priority, now, until)?;
+        self.refused(demand, now, until)?;
         if self.is_away(now) {
-            return Ok(());
+            return Ok(Drawn::Alone);
         }
         let _wanting = Wanting::new(&self.wanted, demand.cost.get().into());
         let turn = self.turns.get(class(demand.priority)).map(tokio::sync::Mutex::lock);
@@ -179,79 +179,86 @@ impl SharedBudget {
         let _turn = tokio::select! {
             biased;
             turn = async { match turn { Some(turn) => Some(turn.await), None => None } } => turn,
-            () = self.clock.sleep_until(patience) => return self.out_of_patience(demand.priority, now),
+            () = self.clock.sleep_until(patience) => return self.out_of_patience(demand, now),
         };
         self.at_the_head(demand, until).await
     }
 
-    /// Takes what the call costs if it is in hand; `true` also when the source is away.
-    pub fn try_acquire(self: &Arc<Self>, demand: Demand, now: Instant) -> bool {
-        self.take_in_hand(demand, now) || self.is_away(now)
+    /// Takes what the call costs if it is in hand; `None` when it is not, and the source would have to be asked.
+    pub fn try_acquire(self: &Arc<Self>, demand: Demand, now: Instant) -> Option<Drawn> {
+        if self.take_in_hand(demand, now) {
+            return Some(Drawn::Granted);
+        }
+        self.is_away(now).then_some(Drawn::Alone)
     }
 
-    /// Gives back what a call took that is not made after all. It is in hand for others, for as long as all of it is.
+    /// Gives back what a call was [granted](Drawn::Granted) that is not made after all. It is in hand for others, for as
+    /// long as all that is in hand.
     pub fn give_back(&self, demand: Demand, now: Instant) {
         self.hand.lock().put(demand.cost.get().into(), now);
     }
 
-    async fn at_the_head(self: &Arc<Self>, demand: Demand, until: Instant) -> Result<(), Limited> {
+    async fn at_the_head(self: &Arc<Self>, demand: Demand, until: Instant) -> Result<Drawn, Limited> {
         let cost = u64::from(demand.cost.get());
         loop {
             let now = self.clock.now();
             if self.take_in_hand(demand, now) {
-                return Ok(());
+                return Ok(Drawn::Granted);
             }
             if self.is_away(now) {
-                return Ok(());
+                return Ok(Drawn::Alone);
             }
-            if let Some(end) = self.refused(demand.priority, now, until)? {
+            if let Some(end) = self.refused(demand, now, until)? {
                 self.clock.sleep_until(end).await;
                 continue;
             }
-            // One question for all who stand in line, and for those who will.
-            let most = self.wanted.load(Ordering::Relaxed).saturating_add(self.spare).max(cost);
+            // One question for all who stand in line, and for those who will; but what comes out of the reserve is for
+            // the one who may use it.
+            let most = match demand.priority {
+                Priority::High => cost,
+                Priority::Normal | Priority::Low => {
+                    self.wanted.load(Ordering::Relaxed).saturating_add(self.spare).max(cost)
+                }
+            };
             let request = TokenRequest { least: cost, most, priority: demand.priority };
-            match self.source.take(request).await {
+            let portion = self.source.take(request).await;
+            let now = self.clock.now();
+            let mut hand = self.hand.lock();
+            match portion {
                 Portion::Granted(granted) => {
-                    self.hand.lock().put(granted.saturating_sub(cost), self.clock.now());
-                    return Ok(());
+                    hand.put(granted.saturating_sub(cost), now);
+                    return Ok(Drawn::Granted);
                 }
-                Portion::Refused { retry_after } => {
-                    let end = later(self.clock.now(), retry_after.max(Duration::from_millis(1)));
-                    self.hand.lock().refuse(demand.priority, end);
-                }
+                Portion::Refused { retry_after, by } => hand.refuse(demand, retry_after, by, now),
                 Portion::Away => {
-                    self.hand.lock().silent = later(self.clock.now(), self.answers_within);
-                    return Ok(());
+                    hand.silent = later(now, self.answers_within);
+                    return Ok(Drawn::Alone);
                 }
             }
+        }
+    }
+
+    /// The end of a refusal that is under way and concerns such a call.
+    fn refused(&self, demand: Demand, now: Instant, until: Instant) -> Result<Option<Instant>, Limited> {
+        let refusal = self.hand.lock().refusal(demand, now);
+        match refusal {
+            Some((end, by)) if end > until => {
+                Err(Limited { retry_after: end.saturating_duration_since(now), by })
+            }
+            refusal => Ok(refusal.map(|(end, _)| end)),
         }
     }
 
     /// What becomes of a call that stood in line since `joined` in vain. Where the source refused nobody meanwhile, it
     /// merely did not answer, and that stops nothing.
-    fn out_of_patience(&self, priority: Priority, joined: Instant) -> Result<(), Limited> {
+    fn out_of_patience(&self, demand: Demand, joined: Instant) -> Result<Drawn, Limited> {
         let now = self.clock.now();
-        let end =
-            self.hand.lock().refused.get(class(priority)).copied().flatten().filter(|end| *end > joined);
-        let Some(end) = end else { return Ok(()) };
-        let retry_after = end.saturating_duration_since(now).max(self.answers_within);
-        Err(Limited { retry_after, by: LimitedBy::Budget })
+        let Some((end, by)) = self.hand.lock().refusal(demand, joined) else { return Ok(Drawn::Alone) };
+        Err(Limited { retry_after: end.saturating_duration_since(now).max(self.answers_within), by })
     }
 
     fn is_away(&self, now: Instant) -> bool {
         self.source.is_away() || now < self.hand.lock().silent
-    }
-
-    /// The end of a refusal that is under way.
-    fn refused(&self, priority: Priority, now: Instant, until: Instant) -> Result<Option<Instant>, Limited> {
-        let end = self.hand.lock().refused.get(class(priority)).copied().flatten().filter(|end| *end > now);
-        match end {
-            Some(end) if end > until => {
-                Err(Limited { retry_after: end.saturating_duration_since(now), by: LimitedBy::Budget })
-            }
-            end => Ok(end),
-        }
     }
 
     fn take_in_hand(self: &Arc<Self>, demand: Demand, now: Instant) -> bool {
@@ -267,27 +274,6 @@ impl SharedBudget {
             }));
         }
         true
-    }
-}
-
-impl Hand {
-    /// Takes tokens; says how many are left.
-    fn take(&mut self, cost: u64, now: Instant) -> Option<u64> {
-        let had = if now < self.lapses { self.tokens } else { 0 };
-        self.tokens = had.checked_sub(cost)?;
-        Some(self.tokens)
-    }
-
-    fn put(&mut self, tokens: u64, now: Instant) {
-        let had = if now < self.lapses { self.tokens } else { 0 };
-        self.tokens = had.saturating_add(tokens);
-        self.lapses = later(now, TERM);
-    }
-
-    fn refuse(&mut self, priority: Priority, end: Instant) {
-        if let Some(refused) = self.refused.get_mut(class(priority)) {
-            *refused = Some(end);
-        }
     }
 }
 

@@ -8,13 +8,17 @@ use std::time::Duration;
 use bascule_shared::testing::{RedisServer, Relay};
 use bascule_shared::{CallError, Command, Notice, Options, Reply, Script, Server, Shared, Subscription};
 use bytes::Bytes;
-use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 
 /// Long enough for a busy machine; what waits for a condition ends as soon as it holds.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A certificate for `localhost`, and its key.
+const TLS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/data/tls");
 
 /// A bound that a busy machine keeps when the server is well.
 const WELL: Duration = Duration::from_secs(10);
@@ -231,9 +235,8 @@ async fn tls_without_settings_is_a_problem_with_a_name() {
 async fn tls_is_the_callers_own() {
     let server = RedisServer::start().await.unwrap();
     let relay = Relay::start(&server).await.unwrap();
-    let own = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let key = PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap();
-    let certificate = own.cert.der().clone();
+    let certificate = CertificateDer::from_pem_file(format!("{TLS}/cert.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_file(format!("{TLS}/key.pem")).unwrap();
     let terms = ServerConfig::builder().with_no_client_auth();
     let terms = Arc::new(terms.with_single_cert(vec![certificate.clone()], key).unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

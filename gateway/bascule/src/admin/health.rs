@@ -74,11 +74,10 @@ pub(super) fn health(services: &Services, integration: &LiveIntegration) -> Valu
             })
         })
         .collect();
-    json!({
+    let mut shown = json!({
         "name": integration.settings.name.as_str(),
         "status": status,
         "circuit_state": state.to_string(),
-        "opened_by": breaker.opened_elsewhere.then_some("another gateway"),
         "latency_p50": millis(health.p50),
         "latency_p99": millis(health.p99),
         "success_rate": rounded(health.success_rate),
@@ -95,7 +94,11 @@ pub(super) fn health(services: &Services, integration: &LiveIntegration) -> Valu
         "rate_limit_forecast": integration.limiter.forecast(now).map(|forecast| forecast_json(&forecast)),
         "waiting": integration.bulkhead.waiting(),
         "concurrency_limit": integration.bulkhead.limit(),
-    })
+    });
+    if let (true, Some(shown)) = (breaker.opened_elsewhere, shown.as_object_mut()) {
+        shown.insert("opened_by".to_owned(), "another gateway".into());
+    }
+    shown
 }
 
 /// A point in time as people and programs write it.

@@ -24,7 +24,7 @@ use crate::{
 };
 use bascule_resilience::{
     Around, AttemptRefused, Attempted, Attempts, Demand, Leave, Next, Permit, QuotaReport, RateLimiter,
-    StopReason,
+    StopReason, leave::still_stands,
 };
 use exchange::Attempt;
 use http::StatusCode;
@@ -146,18 +146,21 @@ async fn leave(fetch: &Fetch, permit: Option<&Permit>, now: Instant) -> Result<(
 
 /// Tokens of the budgets that are shared with other gateways, then of the gateway's own limits.
 async fn tokens(fetch: &Fetch, permit: Option<&Permit>, now: Instant) -> Result<(), AttemptRefused> {
-    let shares = shares(fetch);
-    let limited = |limited| AttemptRefused::Limited { index: 0, limited };
-    let shared = shares.acquire(fetch.deadline.instant()).await.map_err(limited)?;
-    let now = if shared { fetch.services.now() } else { now };
-    if shared && permit.is_some_and(|permit| !permit.stands(now)) {
-        shares.give_back();
-        fetch.operation.breaker.check(now)?;
-    }
     let times = &fetch.integration.attempt_times;
-    let granted = asked(fetch).for_attempt(&*fetch.services.clock, now, permit, fetch.deadline, times).await;
-    if shared && granted.is_err() {
-        shares.give_back();
+    let own = async |now| {
+        asked(fetch).for_attempt(&*fetch.services.clock, now, permit, fetch.deadline, times).await
+    };
+    let limited = |limited| AttemptRefused::Limited { index: 0, limited };
+    let Some(taken) = shares(fetch).acquire(fetch.deadline.instant()).await.map_err(limited)? else {
+        return own(now).await;
+    };
+    let now = fetch.services.now();
+    let granted = match permit.map_or(Ok(()), |permit| still_stands(permit, now)) {
+        Ok(()) => own(now).await,
+        Err(refused) => Err(AttemptRefused::CircuitOpen(refused)),
+    };
+    if granted.is_err() {
+        taken.give_back();
     }
     granted
 }

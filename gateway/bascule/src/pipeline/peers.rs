@@ -13,16 +13,17 @@
 //!
 //! A word may be lost, and then each gateway finds out by itself, as it would alone. Nothing here is waited for by a call.
 
+mod members;
 mod share;
 mod word;
 
-use super::{Generation, SharedBreaker, mechanisms};
+use super::Generation;
 use crate::config::SharedSettings;
-use bascule_resilience::{Breaker, BreakerConfig, Clock, Random, RateLimiter, Reason, State, Transition};
+use bascule_resilience::{BreakerConfig, Clock, Mode, Random, RateLimiter, Reason, State, Transition};
 use bascule_shared::{CallError, Command, Notice, Reply, Script, Shared};
+use members::Members;
 use parking_lot::Mutex;
 use std::{
-    collections::HashMap,
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
@@ -69,19 +70,6 @@ pub struct Peers {
     joined: Notify,
     sayings: mpsc::Sender<Saying>,
     waiting: Mutex<Option<mpsc::Receiver<Saying>>>,
-}
-
-/// What of the newest configuration is shared, by its name.
-#[derive(Default)]
-struct Members {
-    circuits: HashMap<String, Arc<Breaker>>,
-    limits: HashMap<String, Limit>,
-}
-
-struct Limit {
-    limiter: Arc<RateLimiter>,
-    /// Longest hold that is believed.
-    longest: Duration,
 }
 
 /// What the task that speaks is to do.
@@ -172,9 +160,10 @@ impl Peers {
                 Reason::Tripped | Reason::TooSlow | Reason::ProbeFailed | Reason::HalfOpenExpired,
             ) => {
                 let now = self.clock.now();
-                let until = breaker.snapshot(now).next_probe_at;
-                let left = until.map(|until| until.saturating_duration_since(now));
-                if let Some(left) = left.filter(|left| !left.is_zero()) {
+                let found = breaker.snapshot(now);
+                let left = found.next_probe_at.map(|until| until.saturating_duration_since(now));
+                // One that only observes refuses nothing, and has nobody else refuse anything.
+                if let (Mode::Auto, Some(left)) = (found.mode, left.filter(|left| !left.is_zero())) {
                     let word = self.word(name, What::Opened { ms: millis(left) });
                     self.enqueue(Saying::Announce(Kind::Circuit, word, left));
                 }
@@ -273,39 +262,6 @@ impl Peers {
 
     fn channel(&self, server: &Shared) -> String {
         server.name(&["told"])
-    }
-}
-
-impl Members {
-    fn of(generation: &Generation) -> Self {
-        let mut members = Self::default();
-        for (name, breaker) in &generation.breakers {
-            if generation.config.announced_breakers.contains(name) {
-                members.circuits.insert(SharedBreaker::service(name), Arc::clone(&breaker.breaker));
-            }
-        }
-        for live in generation.integrations.values() {
-            let settings = &live.settings;
-            if settings.breaker_announced && settings.shared_breaker.is_none() {
-                members.circuits.insert(settings.name.to_string(), Arc::clone(&live.breaker));
-            }
-            if let Some(limit) = settings.rate_limit.as_ref().filter(|limit| limit.shared) {
-                let longest = mechanisms::quota_reset_max(Some(limit));
-                let limiter = Arc::clone(&live.limiter);
-                members.limits.insert(settings.name.to_string(), Limit { limiter, longest });
-            }
-            for operation in live.operations.values() {
-                let own = operation.declared.as_ref().is_some_and(|declared| {
-                    declared.breaker_announced
-                        && declared.breaker.is_some()
-                        && declared.shared_breaker.is_none()
-                });
-                if own {
-                    members.circuits.insert(operation.full_name.to_string(), Arc::clone(&operation.breaker));
-                }
-            }
-        }
-        members
     }
 }
 

@@ -179,12 +179,12 @@ impl Sender {
         let shares = Shares { all: [all.share.as_ref(), None], demand };
         let granted = match shares.acquire(self.deadline.instant()).await {
             Err(limited) => Err(AttemptRefused::Limited { index: 0, limited }),
-            Ok(shared) => {
-                let now = if shared { all.clock.now() } else { now };
+            Ok(taken) => {
+                let now = if taken.is_some() { all.clock.now() } else { now };
                 let granted =
                     leave.for_attempt(&*all.clock, now, Some(permit), self.deadline, &to.times).await;
-                if shared && granted.is_err() {
-                    shares.give_back();
+                if let (Some(taken), Err(_)) = (&taken, &granted) {
+                    taken.give_back();
                 }
                 granted
             }

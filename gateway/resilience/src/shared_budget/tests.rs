@@ -6,6 +6,7 @@ use parking_lot::Mutex as Lock;
 use proptest::prelude::*;
 use tokio::task::yield_now;
 
+use super::hand::TERM;
 use super::*;
 use crate::clock::TokioClock;
 use crate::rate_limit::RateWindow;
@@ -63,7 +64,10 @@ impl Server {
         let granted = (room as u64).min(request.most);
         if granted < request.least {
             let least = state.interval * u32::try_from(request.least).unwrap();
-            return Portion::Refused { retry_after: (debt + least).saturating_sub(slack) };
+            return Portion::Refused {
+                retry_after: (debt + least).saturating_sub(slack),
+                by: LimitedBy::Budget,
+            };
         }
         state.full_at = full_at + state.interval * u32::try_from(granted).unwrap();
         Portion::Granted(granted)
@@ -195,7 +199,7 @@ async fn one_question_asks_for_all_who_wait() {
         })
         .collect();
     for call in calls {
-        assert_eq!(call.await.unwrap(), Ok(()), "nobody is refused for having to ask");
+        assert_eq!(call.await.unwrap(), Ok(Drawn::Granted), "nobody is refused for having to ask");
     }
     assert!(server.0.lock().questions <= 2);
 }
@@ -207,13 +211,13 @@ async fn without_the_source_every_call_goes_on() {
     let part = server.part(&config);
     server.0.lock().away = true;
     for _ in 0..100 {
-        assert!(at_once(&part).await);
-        assert!(part.try_acquire(ONE, TokioClock.now()));
+        assert_eq!(part.acquire(ONE, Duration::ZERO, None).await, Ok(Drawn::Alone));
+        assert_eq!(part.try_acquire(ONE, TokioClock.now()), Some(Drawn::Alone));
     }
     server.0.lock().away = false;
     assert!(at_once(&part).await);
     assert!(!at_once(&part).await, "it counts again as soon as it is back");
-    assert!(!part.try_acquire(ONE, TokioClock.now()));
+    assert_eq!(part.try_acquire(ONE, TokioClock.now()), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -230,7 +234,7 @@ async fn a_source_that_does_not_answer_stops_nobody() {
         })
         .collect();
     for call in calls {
-        assert_eq!(call.await.unwrap(), Ok(()));
+        assert_eq!(call.await.unwrap(), Ok(Drawn::Alone));
     }
     assert!(TokioClock.now().duration_since(since) <= 2 * ANSWERS);
     assert_eq!(server.0.lock().questions, 1, "one question is enough to know");
@@ -262,9 +266,48 @@ async fn the_reserve_is_for_high_priority() {
     assert_eq!(went, 7);
     let high = ONE.at(Priority::High);
     for _ in 0..3 {
-        assert_eq!(part.acquire(high, Duration::ZERO, None).await, Ok(()));
+        assert_eq!(part.acquire(high, Duration::ZERO, None).await, Ok(Drawn::Granted));
     }
     assert!(part.acquire(high, Duration::ZERO, None).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_reserve_gives_is_not_for_those_who_wait() {
+    let mut config = config(10, SECOND, 10);
+    config.reserve = 0.3;
+    let server = Server::new(&config);
+    let part = server.part(&config);
+    while at_once(&part).await {}
+    let patient = Arc::clone(&part);
+    let waiting = tokio::spawn(async move { patient.acquire(ONE, 10 * SECOND, None).await });
+    yield_now().await;
+    assert!(part.acquire(ONE.at(Priority::High), Duration::ZERO, None).await.is_ok());
+    assert!(!at_once(&part).await, "nothing of the reserve is in hand");
+    assert_eq!(waiting.await.unwrap(), Ok(Drawn::Granted));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_to_a_heavy_call_is_not_refused_to_a_light_one() {
+    let config = config(10, SECOND, 10);
+    let server = Server::new(&config);
+    let part = server.part(&config);
+    let heavy = Demand { cost: NonZeroU32::new(8).unwrap(), ..ONE };
+    assert!(part.acquire(heavy, Duration::ZERO, None).await.is_ok());
+    assert!(part.acquire(heavy, Duration::ZERO, None).await.is_err());
+    let questions = server.0.lock().questions;
+    assert!(part.acquire(heavy, Duration::ZERO, None).await.is_err());
+    assert_eq!(server.0.lock().questions, questions, "it is remembered for its like");
+    assert!(at_once(&part).await && at_once(&part).await && !at_once(&part).await);
+}
+
+#[test]
+fn a_hold_concerns_calls_of_every_cost() {
+    let now = Instant::now();
+    let mut hand = Hand::empty(now);
+    let heavy = Demand { cost: NonZeroU32::new(8).unwrap(), ..ONE };
+    hand.refuse(heavy, SECOND, LimitedBy::Hold, now);
+    assert_eq!(hand.refusal(ONE, now), Some((now + SECOND, LimitedBy::Hold)));
+    assert_eq!(hand.refusal(ONE, now + SECOND), None);
 }
 
 #[tokio::test(start_paused = true)]

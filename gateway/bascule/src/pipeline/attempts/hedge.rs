@@ -120,12 +120,10 @@ fn granted(fetch: &Fetch) -> Option<BulkheadPermit> {
     let integration = &fetch.integration;
     let breaker = (!fetch.skip.circuit).then_some(&*fetch.operation.breaker);
     let (bulkhead, budget) = (Some(&integration.bulkhead), Some(&*integration.budget));
-    let (shares, now) = (shares(fetch), fetch.services.now());
-    if !shares.try_acquire(now) {
-        return None;
-    }
+    let now = fetch.services.now();
+    let taken = shares(fetch).try_acquire(now)?;
     let Ok(place) = asked(fetch).for_hedge(now, breaker, bulkhead, budget) else {
-        shares.give_back();
+        taken.give_back();
         return None;
     };
     integration.metrics.rate_limit("allowed");

@@ -10,8 +10,8 @@ use crate::{
     pipeline::{mechanisms, quota::Quotas},
 };
 use bascule_resilience::{
-    Demand, Limited, Portion, Priority, RateLimiterConfig, SharedBudget, TokenRequest, TokenSource,
-    TokioSpawn,
+    Demand, Drawn, Limited, LimitedBy, Portion, Priority, RateLimiterConfig, SharedBudget, TokenRequest,
+    TokenSource, TokioSpawn,
 };
 use bascule_shared::{Reply, Script};
 use parking_lot::Mutex;
@@ -23,12 +23,13 @@ use std::{
 };
 
 /// KEYS: the budget, the hold. ARGV: least, most, then per window the microseconds between two tokens, the burst, and
-/// how much of it is reserved. Answers with what is granted and, for nothing, the microseconds to wait.
+/// how much of it is reserved. Answers with what is granted and, for nothing, the microseconds to wait and whether it is the
+/// provider's hold.
 const TAKE: &str = "\
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local held = redis.call('PTTL', KEYS[2])
-if held > 0 then return {0, held * 1000} end
+if held > 0 then return {0, held * 1000, 1} end
 local least, granted = tonumber(ARGV[1]), tonumber(ARGV[2])
 local full, wait, kept = {}, 0, 0
 for window = 1, (#ARGV - 2) / 3 do
@@ -42,16 +43,16 @@ for window = 1, (#ARGV - 2) / 3 do
   if room < least then wait = math.max(wait, at - now + (least - usable) * interval) end
   granted = math.min(granted, room)
 end
-if granted < least then return {0, math.ceil(wait)} end
+if granted < least then return {0, math.ceil(wait), 0} end
 for window = 1, #full do
   local at = full[window] + granted * tonumber(ARGV[window * 3])
   redis.call('HSET', KEYS[1], window, string.format('%.2f', at))
   kept = math.max(kept, at - now)
 end
 redis.call('PEXPIRE', KEYS[1], math.ceil(kept / 1000) + 1)
-return {granted, 0}";
+return {granted, 0, 0}";
 
-/// How far apart the words about one quota are, unless it is spent.
+/// How far apart words about quotas are, unless one has been used up meanwhile.
 const QUOTAS_APART: Duration = Duration::from_millis(100);
 
 /// What a hold must be longer by to be told again.
@@ -72,7 +73,8 @@ pub struct Share {
 #[derive(Default)]
 struct Told {
     held_until: Option<Instant>,
-    quota_at: Option<Instant>,
+    /// When a quota was told of, and whether it was spent.
+    quota: Option<(Instant, bool)>,
 }
 
 impl Share {
@@ -106,12 +108,15 @@ impl Share {
             told.held_until = Some(until);
             self.peers.held(&self.name, until.saturating_duration_since(now));
         }
-        let recently = told.quota_at.is_some_and(|at| now < at + QUOTAS_APART);
+        let before = told.quota;
         for report in quotas.iter() {
-            let low = report.limit.is_some_and(|limit| report.remaining <= limit / 10);
+            let spent = report.remaining == 0;
+            let low = spent || report.limit.is_some_and(|limit| report.remaining <= limit / 10);
+            let known =
+                before.is_some_and(|(at, was_spent)| now < at + QUOTAS_APART && (was_spent || !spent));
             let Some(reset) = report.renewed_in() else { continue };
-            if report.remaining == 0 || (low && !recently) {
-                told.quota_at = Some(now);
+            if low && !known {
+                told.quota = Some((now, spent));
                 let millis = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
                 let quota = super::Quota {
                     name: report.name.clone(),
@@ -134,51 +139,65 @@ pub(in crate::pipeline) struct Shares<'a> {
     pub(in crate::pipeline) demand: Demand,
 }
 
-impl Shares<'_> {
-    /// Takes from all, waiting where that is allowed. Says whether there was anything to take from.
+/// What was taken.
+pub(in crate::pipeline) struct Taken<'a> {
+    from: Vec<&'a Arc<Share>>,
+    demand: Demand,
+}
+
+impl<'a> Shares<'a> {
+    /// Takes from all, waiting where that is allowed. None: there was nothing to take from, and no wait.
     ///
     /// # Errors
     /// By the first that has something against it; what the others gave is given back.
-    pub(in crate::pipeline) async fn acquire(&self, deadline: Option<Instant>) -> Result<bool, Limited> {
-        let mut taken = false;
+    pub(in crate::pipeline) async fn acquire(
+        &self,
+        deadline: Option<Instant>,
+    ) -> Result<Option<Taken<'a>>, Limited> {
+        let mut taken = None;
         for share in self.members() {
-            if let Err(limited) = share.budget.acquire(self.demand, share.max_wait, deadline).await {
-                self.give_back_until(share);
-                return Err(limited);
+            let taken = taken.get_or_insert_with(|| Taken { from: Vec::new(), demand: self.demand });
+            match share.budget.acquire(self.demand, share.max_wait, deadline).await {
+                Ok(Drawn::Granted) => taken.from.push(share),
+                Ok(Drawn::Alone) => {}
+                Err(limited) => {
+                    taken.give_back();
+                    return Err(limited);
+                }
             }
-            taken = true;
         }
         Ok(taken)
     }
 
     /// Takes from all if that needs no wait, else from none.
-    pub(in crate::pipeline) fn try_acquire(&self, now: Instant) -> bool {
+    pub(in crate::pipeline) fn try_acquire(&self, now: Instant) -> Option<Taken<'a>> {
+        let mut taken = Taken { from: Vec::new(), demand: self.demand };
         for share in self.members() {
-            if !share.budget.try_acquire(self.demand, now) {
-                self.give_back_until(share);
-                return false;
+            match share.budget.try_acquire(self.demand, now) {
+                Some(Drawn::Granted) => taken.from.push(share),
+                Some(Drawn::Alone) => {}
+                None => {
+                    taken.give_back();
+                    return None;
+                }
             }
         }
-        true
-    }
-
-    /// Gives back what was taken from all.
-    pub(in crate::pipeline) fn give_back(&self) {
-        for share in self.members() {
-            share.budget.give_back(self.demand, share.peers.clock.now());
-        }
-    }
-
-    fn give_back_until(&self, last: &Arc<Share>) {
-        for share in self.members().take_while(|share| !Arc::ptr_eq(share, last)) {
-            share.budget.give_back(self.demand, share.peers.clock.now());
-        }
+        Some(taken)
     }
 
     /// Those whose budget could ever pay for it: what none can pay is refused by the gateway's own limiter.
-    fn members(&self) -> impl Iterator<Item = &Arc<Share>> {
+    fn members(&self) -> impl Iterator<Item = &'a Arc<Share>> {
         let Demand { cost, priority } = self.demand;
-        self.all.iter().copied().flatten().filter(move |share| share.config.can_ever(cost, priority))
+        self.all.into_iter().flatten().filter(move |share| share.config.can_ever(cost, priority))
+    }
+}
+
+impl Taken<'_> {
+    /// Gives back what was taken: the attempt is not made.
+    pub(in crate::pipeline) fn give_back(&self) {
+        for share in &self.from {
+            share.budget.give_back(self.demand, share.peers.clock.now());
+        }
     }
 }
 
@@ -209,9 +228,10 @@ impl Source {
         };
         let number =
             |at: usize| answer.get(at).and_then(Reply::integer).and_then(|number| u64::try_from(number).ok());
+        let by = if number(2) == Some(1) { LimitedBy::Hold } else { LimitedBy::Budget };
         match (number(0), number(1)) {
             (Some(granted @ 1..), _) => Portion::Granted(granted),
-            (Some(0), Some(micros)) => Portion::Refused { retry_after: Duration::from_micros(micros) },
+            (Some(0), Some(micros)) => Portion::Refused { retry_after: Duration::from_micros(micros), by },
             _ => Portion::Away,
         }
     }

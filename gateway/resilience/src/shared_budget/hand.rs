@@ -1,0 +1,66 @@
+//! What a process has and knows of a shared budget: tokens, refusals, silence. A plain struct, behind the budget's lock.
+
+use std::time::{Duration, Instant};
+
+use super::class;
+use crate::rate_limit::{Demand, LimitedBy};
+use crate::span::later;
+
+/// How long what is in hand can be used.
+pub(super) const TERM: Duration = Duration::from_secs(1);
+
+/// The shortest refusal: a source that rounds down must not be asked without end.
+const REFUSAL_MIN: Duration = Duration::from_millis(1);
+
+pub(super) struct Hand {
+    tokens: u64,
+    lapses: Instant,
+    /// Of calls of other than high priority, and of calls of high priority.
+    refusals: [Option<Refusal>; 2],
+    /// Until when nobody asks, because the last question was not answered.
+    pub(super) silent: Instant,
+}
+
+/// The source's word that calls of some cost cannot go yet. Those that cost more cannot either.
+#[derive(Clone, Copy)]
+struct Refusal {
+    end: Instant,
+    cost: u32,
+    by: LimitedBy,
+}
+
+impl Hand {
+    pub(super) const fn empty(now: Instant) -> Self {
+        Self { tokens: 0, lapses: now, refusals: [None; 2], silent: now }
+    }
+
+    /// Takes tokens; says how many are left.
+    pub(super) fn take(&mut self, cost: u64, now: Instant) -> Option<u64> {
+        self.tokens = self.had(now).checked_sub(cost)?;
+        Some(self.tokens)
+    }
+
+    pub(super) fn put(&mut self, tokens: u64, now: Instant) {
+        self.tokens = self.had(now).saturating_add(tokens);
+        self.lapses = later(now, TERM);
+    }
+
+    pub(super) fn refuse(&mut self, demand: Demand, retry_after: Duration, by: LimitedBy, now: Instant) {
+        let end = later(now, retry_after.max(REFUSAL_MIN));
+        let cost = if by == LimitedBy::Hold { 1 } else { demand.cost.get() };
+        if let Some(refusal) = self.refusals.get_mut(class(demand.priority)) {
+            *refusal = Some(Refusal { end, cost, by });
+        }
+    }
+
+    /// The refusal that concerns such a call and ends after `now`.
+    pub(super) fn refusal(&self, demand: Demand, now: Instant) -> Option<(Instant, LimitedBy)> {
+        let refusal = self.refusals.get(class(demand.priority)).copied().flatten()?;
+        let concerns = refusal.end > now && demand.cost.get() >= refusal.cost;
+        concerns.then_some((refusal.end, refusal.by))
+    }
+
+    fn had(&self, now: Instant) -> u64 {
+        if now < self.lapses { self.tokens } else { 0 }
+    }
+}
