@@ -81,7 +81,7 @@ pub(crate) fn counter(purge: &Purge) -> String {
         Purge::Integration(integration) => format!("i:{integration}"),
         Purge::Operation { integration, operation } => format!("o:{integration}.{operation}"),
         Purge::Tag(number) => format!("t:{number}"),
-        Purge::Key(key) => format!("k:{}", place(key)),
+        Purge::Key(key) => format!("k:{}", key.counter()),
     }
 }
 
@@ -112,16 +112,18 @@ pub(crate) fn counters(key: &Key, kept: &Kept) -> Vec<String> {
         EVERYTHING.to_owned(),
         format!("i:{integration}"),
         format!("o:{integration}.{operation}"),
-        format!("k:{}", place(key)),
+        format!("k:{}", key.counter()),
     ];
     counters.extend(kept.tags().iter().map(|number| format!("t:{number}")));
     counters
 }
 
-/// The counter of a key.
-pub(crate) fn place(key: &Key) -> u16 {
-    let [first, second, ..] = *key.as_bytes();
-    u16::from_be_bytes([first, second])
+/// A key that has this counter.
+pub(crate) fn key_of(counter: u16) -> Key {
+    let mut bytes = [0; 32];
+    let [first, second] = counter.to_le_bytes();
+    (bytes[0], bytes[1]) = (first, second);
+    Key::from_bytes(bytes)
 }
 
 /// A purge as it is published: as its counter, but a key is told whole.
@@ -172,7 +174,8 @@ mod tests {
             let message = format!("1700000000000000 me {}", text(&purge));
             assert_eq!(parse(&message), Some((1_700_000_000_000_000, "me", Missed::One(purge))));
         }
-        assert_eq!(moved(&counter(&Purge::Key(key))), Some(Missed::Keys(place(&key))));
+        assert_eq!(moved(&counter(&Purge::Key(key))), Some(Missed::Keys(key.counter())));
+        assert_eq!([0, 1, 258, u16::MAX].map(|counter| key_of(counter).counter()), [0, 1, 258, u16::MAX]);
         for broken in ["", "5 me 0", "5", "5 me", "x me i:a", "5 me k:12", "5 me t:100000", "5 me z:1"] {
             assert_eq!(parse(broken), None, "{broken}");
         }

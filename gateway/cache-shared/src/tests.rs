@@ -195,11 +195,17 @@ async fn what_was_purged_while_a_gateway_was_cut_off_is_purged_there_afterwards(
     until("away", async || !one.shared.is_connected() && !two.shared.is_connected()).await;
     // Without the server each goes on alone.
     assert!(!one.find("c").await);
+    // What is being fetched meanwhile, and one that nobody holds.
+    let epoch = two.store.epoch(&two.scope);
+    one.store.purge_key(&key("e"));
     one.store.purge_key(&key("a"));
     assert_eq!((one.get("a"), two.get("a").as_deref()), (None, Some("old")));
-    assert!(one.stats().purges_waiting == 1 && one.stats().unanswered == 1);
+    assert!(one.stats().purges_waiting == 2 && one.stats().unanswered == 1);
     server.restart().await.unwrap();
     until("purged", async || two.get("a").is_none()).await;
+    for name in ["a", "e"] {
+        assert_eq!(two.put_since(name, "late", epoch), Stored::Purged, "{name}");
+    }
     assert_eq!(two.get("b").as_deref(), Some("stays"), "a server that lost its memory costs nothing else");
     one.put("d", "after");
     one.sent("d").await;

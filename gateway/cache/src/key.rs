@@ -97,6 +97,13 @@ impl Key {
         Self(bytes)
     }
 
+    /// The number of the counter of purges that it shares with other keys: its first two bytes, the lower one first.
+    #[must_use]
+    pub fn counter(&self) -> u16 {
+        let [low, high, ..] = self.0;
+        u16::from_le_bytes([low, high])
+    }
+
     /// All 32 bytes, for a store outside of this process.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {

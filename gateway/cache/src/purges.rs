@@ -16,7 +16,7 @@ use crate::{
 
 /// The counters of all keys, 512 KiB. With a sixteenth of them a hundred callers who write and read, as in the public
 /// suite of HTTP caching, kept one of each other's answers from being stored in every second run.
-const KEY_COUNTERS: usize = 65_536;
+const KEY_COUNTERS: usize = 1 << u16::BITS;
 
 /// What was purged when.
 pub(crate) struct Purges {
@@ -82,7 +82,7 @@ fn is_after(counter: Option<&AtomicU64>, made: u64) -> bool {
 }
 
 fn place(key: &Key) -> usize {
-    usize::try_from(key.prefix() % KEY_COUNTERS as u64).unwrap_or_default()
+    usize::from(key.counter())
 }
 
 #[cfg(test)]

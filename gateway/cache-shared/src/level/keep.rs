@@ -13,6 +13,7 @@ use crate::purges::{self, LIFE_MAX, MISSED_MAX, Missed};
 use bascule_cache::{Key, Purge};
 use bascule_shared::{CallError, Command, Notice, Reply, Subscription};
 use std::{
+    collections::HashSet,
     sync::atomic::Ordering,
     time::{Duration, Instant},
 };
@@ -27,7 +28,7 @@ const AGAIN_AFTER: Duration = Duration::from_millis(100);
 pub(super) struct Hearing {
     /// All purges up to this number are done here; 0 before the first time.
     heard: u64,
-    /// The latest that was heard of. Where some may have been missed, it says nothing of those before.
+    /// The latest that was heard of since the last gap.
     latest: u64,
     /// When there was word of the server while nothing was missed.
     since: Option<Instant>,
@@ -118,12 +119,11 @@ impl Core {
                 self.drop_old(now);
             }
             let texts = missed.into_iter().filter_map(Reply::into_bytes);
-            let moved = texts.filter_map(|text| purges::moved(std::str::from_utf8(&text).ok()?));
-            moved.for_each(|missed| self.apply(&missed));
+            self.apply(texts.filter_map(|text| purges::moved(std::str::from_utf8(&text).ok()?)));
         }
         let mut hearing = self.hearing.lock();
-        // What was published since the connection is there was heard, without a gap from this number on.
-        hearing.heard = hearing.heard.max(number).max(hearing.latest);
+        // What was published after that number was heard. A server that begins anew may begin with a smaller one.
+        hearing.heard = hearing.latest.max(number);
         (hearing.filled, hearing.since) = (gaps, Some(now));
         Ok(())
     }
@@ -139,7 +139,11 @@ impl Core {
 
     /// Purges may have been missed.
     pub(super) fn gap(&self) {
-        self.hearing.lock().gaps += 1;
+        {
+            let mut hearing = self.hearing.lock();
+            hearing.gaps += 1;
+            hearing.latest = 0;
+        }
         self.missed.notify_one();
         self.heard_more.notify_one();
     }
@@ -148,14 +152,22 @@ impl Core {
         self.hearing.lock().is_behind()
     }
 
-    fn apply(&self, missed: &Missed) {
-        match missed {
-            Missed::One(purge) => self.store.purge_elsewhere(purge),
-            Missed::Keys(place) => {
-                for key in self.store.keys(|key| purges::place(key) == *place) {
-                    self.store.purge_elsewhere(&Purge::Key(key));
-                }
+    fn apply(&self, missed: impl IntoIterator<Item = Missed>) {
+        let mut counters = HashSet::new();
+        for missed in missed {
+            match missed {
+                Missed::One(purge) => self.store.purge_elsewhere(&purge),
+                Missed::Keys(counter) => drop(counters.insert(counter)),
             }
+        }
+        // The keys that are held, and one for each counter that stands for those that are being fetched.
+        let held = if counters.is_empty() {
+            Vec::new()
+        } else {
+            self.store.keys(|key| counters.contains(&key.counter()))
+        };
+        for key in counters.iter().map(|counter| purges::key_of(*counter)).chain(held) {
+            self.store.purge_elsewhere(&Purge::Key(key));
         }
     }
 
@@ -164,7 +176,7 @@ impl Core {
         // What is not understood was perhaps a purge.
         let Some((number, who, missed)) = parsed else { return self.gap() };
         if who != self.options.name {
-            self.apply(&missed);
+            self.apply([missed]);
         }
         let now = (self.clock)().0;
         let mut hearing = self.hearing.lock();
