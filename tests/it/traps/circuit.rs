@@ -49,7 +49,7 @@ async fn half_open_never_admits_every_concurrent_caller() {
         assert_eq!(refused.code(), circuit_open());
         assert!(!refused.header("retry-after").is_empty());
     }
-    assert_eq!(provider.count(), 2);
+    eventually("the probe is at the provider", async || provider.count() == 2).await;
     gate.open();
     assert_eq!(calls.join_next().await.unwrap().unwrap().status, 200);
     assert_eq!(bascule.circuit().await, "closed");

@@ -102,7 +102,6 @@ pub(super) async fn through(call: &mut Call, rule: HttpCache) -> Result<Answer, 
         let detail = "nothing is stored that answers this request, and it says `only-if-cached`";
         return Err(Failure::plain(Problem::new(Code::NotCached, detail)));
     }
-    call.operation.metrics.cache(if stored.is_some() { "revalidated" } else { "miss" });
     call.looked(Looked::Miss);
     let wanted = Wanted { key, request, directives, because, stored };
     let result = fetched(call, rule, &wanted).await;
@@ -310,19 +309,24 @@ fn names_caller(call: &Call) -> bool {
 }
 
 async fn fetched(call: &mut Call, rule: HttpCache, wanted: &Wanted) -> Result<Answer, Box<Failure>> {
+    let looked = if wanted.stored.is_some() { "revalidated" } else { "miss" };
     if !joins(call, wanted) {
+        call.operation.metrics.cache(looked);
         return alone(call, rule, wanted).await;
     }
     let key = wanted.key;
     let started = work(call, rule, wanted, Some(key));
-    let (landing, leads, flight) =
-        match lookup::join(call, key, started, |work, herald| share(work, key, Some(herald))).await? {
-            Joined::Landed { landing, leads, flight } => (landing, leads, flight),
-            Joined::Private(result) => {
-                return told(result, wanted.because).map(|reply| finish(call, wanted, reply));
-            }
-            Joined::Alone => return alone(call, rule, wanted).await,
-        };
+    let (landing, leads, flight) = match lookup::join(call, key, looked, started, |work, herald| {
+        share(work, key, Some(herald))
+    })
+    .await?
+    {
+        Joined::Landed { landing, leads, flight } => (landing, leads, flight),
+        Joined::Private(result) => {
+            return told(result, wanted.because).map(|reply| finish(call, wanted, reply));
+        }
+        Joined::Alone => return alone(call, rule, wanted).await,
+    };
     let source = if leads { Source::Upstream } else { Source::Coalesced };
     let now = call.services.now();
     match &*landing {

@@ -222,10 +222,9 @@ pub(super) async fn through_cache(call: &mut Call, key: Key) -> Result<Answer, B
             Freshness::Stale | Freshness::Dead => {}
         }
     }
-    metrics.cache("miss");
     call.looked(Looked::Miss);
     let work = call.take_fetch(Some(key));
-    match join(call, key, work, |work, _| shared(work, key)).await? {
+    match join(call, key, "miss", work, |work, _| shared(work, key)).await? {
         Joined::Landed { landing, leads, .. } => landed(call, &landing, leads),
         Joined::Private(result) => {
             result.map(|reply| reply.into_answer(CacheStatus::Miss { stored: false, collapsed: false }))
@@ -267,10 +266,12 @@ pub(super) enum Joined {
     Alone,
 }
 
-/// Waits for the fetch of the key that is under way, within the caller's time, or runs `work` as that.
+/// Waits for the fetch of the key that is under way, within the caller's time, or runs `work` as that. The lookup is
+/// counted as `looked` when the caller has joined, so that whoever sees it counted knows that it waits.
 pub(super) async fn join<F>(
     call: &Call,
     key: Key,
+    looked: &'static str,
     mut work: Fetch,
     run: impl FnOnce(Fetch, Herald<Landing>) -> F,
 ) -> Result<Joined, Box<Failure>>
@@ -282,7 +283,9 @@ where
     work.progress = branch;
     let now = call.services.now();
     let together = call.services.cache.fetch_key(&key, &call.operation.scope);
-    let mut flight = match call.services.flights.join_heralded(together, now, |herald| run(work, herald)) {
+    let joined = call.services.flights.join_heralded(together, now, |herald| run(work, herald));
+    call.operation.metrics.cache(looked);
+    let mut flight = match joined {
         Ok(flight) => flight,
         Err(JoinError::Full) => {
             let detail = "too many callers wait for the same answer";

@@ -353,7 +353,7 @@ pub(super) static CACHE: Table = Table {
             "`[\"caller\"]`: each caller of `auth.api_keys` has answers of its own, through `/proxy` too, unless an \
              operation has a `vary_by`.",
         ),
-        later("shared", "every gateway has a store of its own; leave it out"),
+        later("shared", "all integrations share the server of `[cache] shared` in bascule.toml; leave it out"),
     ],
 };
 
@@ -378,7 +378,10 @@ pub(super) static OPERATION_CACHE: Table = Table {
              `forward_headers`; `\"caller\"`, each caller of `auth.api_keys` has its own. Absent: all parameters and \
              all forwarded headers, and no callers.",
         ),
-        later("shared", "every gateway has a store of its own; leave it out"),
+        later(
+            "shared",
+            "all integrations share the server of `[cache] shared` in bascule.toml; leave it out",
+        ),
         key(
             "warm_up",
             Kind::List(&Kind::JsonTable),

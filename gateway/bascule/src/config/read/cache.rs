@@ -263,7 +263,7 @@ fn warm_up(field: &Field<'_, '_>, vary_by: &VaryBy) -> Vec<Map<String, Value>> {
     if calls.len() > WARM_UP_MAX {
         field.problem(format!("{} calls are too many", calls.len()), "name at most 1,000");
     }
-    if vary_by.caller {
+    if vary_by.caller && !calls.is_empty() {
         field.problem(
             "each caller has answers of its own here, which cannot be fetched beforehand",
             "remove it, or `\"caller\"` from `vary_by`",
