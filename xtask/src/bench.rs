@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: what a request costs beside bare hyper, nginx and Envoy.
+//! `cargo xtask bench`: what a request costs beside bare hyper, nginx, HAProxy and Envoy.
 //!
 //! The load generator and the upstream run on core 0, the proxy alone on core 1 with one worker. The
 //! figure is the CPU time of the proxy per request, from the operating system's accounting of the
@@ -32,7 +32,9 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     let (rounds, seconds) = if quick { (1, 3) } else { (5, 6) };
     crate::guests::build_guests(&root()?, "plugins")?;
     run::run(cargo(&["build", "--release", "--package", "bascule", "--package", "bascule-bench"])?)?;
-    for (program, package) in [("wrk", "wrk"), ("nginx", "nginx-light"), ("taskset", "util-linux")] {
+    for (program, package) in
+        [("wrk", "wrk"), ("nginx", "nginx-light"), ("haproxy", "haproxy"), ("taskset", "util-linux")]
+    {
         if !on_path(program) {
             run::run(apt(package)?)?;
         }

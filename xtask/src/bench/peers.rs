@@ -39,7 +39,7 @@ pub(crate) struct Peer {
 }
 
 pub(crate) fn all(work: &Path) -> Result<Vec<Peer>> {
-    Ok(vec![bare()?, nginx(work)?, envoy(work)?, bascule(work)?])
+    Ok(vec![bare()?, nginx(work)?, haproxy(work)?, envoy(work)?, bascule(work)?])
 }
 
 fn bare() -> Result<Peer> {
@@ -48,7 +48,11 @@ fn bare() -> Result<Peer> {
         listen: "127.0.0.1:9102",
         program: release("bench-bare")?,
         args: vec!["127.0.0.1:9102".into(), UPSTREAM.into()],
-        paths: vec![(Scenario::Plain1K, "/1024"), (Scenario::Plain100K, "/102400")],
+        paths: vec![
+            (Scenario::Plain1K, "/1024"),
+            (Scenario::Plain100K, "/102400"),
+            (Scenario::CacheHit1K, "/cached/1024"),
+        ],
     })
 }
 
@@ -77,6 +81,50 @@ http {{ access_log off; keepalive_requests 1000000;
         listen: "127.0.0.1:9103",
         program: "nginx".into(),
         args: vec!["-c".into(), file.display().to_string()],
+        paths: vec![
+            (Scenario::Plain1K, "/1024"),
+            (Scenario::Plain100K, "/102400"),
+            (Scenario::CacheHit1K, "/cached/1024"),
+        ],
+    })
+}
+
+fn haproxy(work: &Path) -> Result<Peer> {
+    let work = work.join("haproxy");
+    fs::create_dir_all(&work)?;
+    let file = work.join("haproxy.cfg");
+    let config = format!(
+        "global
+  nbthread 1
+defaults
+  mode http
+  timeout connect 10s
+  timeout client 60s
+  timeout server 60s
+cache c
+  total-max-size 64
+  max-age 600
+frontend f
+  bind 127.0.0.1:9109
+  use_backend cached if {{ path_beg /cached/ }}
+  default_backend plain
+backend plain
+  http-reuse always
+  server u {UPSTREAM}
+backend cached
+  http-reuse always
+  http-request cache-use c
+  http-response set-header cache-control max-age=600
+  http-response cache-store c
+  server u {UPSTREAM}
+"
+    );
+    fs::write(&file, config)?;
+    Ok(Peer {
+        name: "haproxy",
+        listen: "127.0.0.1:9109",
+        program: "haproxy".into(),
+        args: vec!["-db".into(), "-f".into(), file.display().to_string()],
         paths: vec![
             (Scenario::Plain1K, "/1024"),
             (Scenario::Plain100K, "/102400"),

@@ -194,6 +194,14 @@ mod tests {
         turns.run(pin!(guest)).await
     }
 
+    /// Keeps the thread busy.
+    fn compute(span: Duration) {
+        let began = Instant::now();
+        while began.elapsed() < span {
+            std::hint::spin_loop();
+        }
+    }
+
     fn turns(workers: usize) -> Turns {
         Turns::new(&Places::new(NonZeroUsize::new(workers).unwrap()))
     }
@@ -248,7 +256,7 @@ mod tests {
                         turn += 1;
                         if turn > 1 {
                             most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                            std::thread::sleep(Duration::from_micros(200));
+                            compute(Duration::from_micros(200));
                             now.fetch_sub(1, Ordering::SeqCst);
                         }
                         if turn > 20 {
@@ -295,7 +303,7 @@ mod tests {
         let (mut used, mut used_inside) = (Duration::ZERO, Duration::ZERO);
         let outer = pin!(poll_fn(|context| {
             let inner = pin!(poll_fn(|_| {
-                std::thread::sleep(TICK / 2);
+                compute(TICK / 2);
                 end_with_tick();
                 Poll::Ready(())
             }));
@@ -315,7 +323,7 @@ mod tests {
         let mut context = Context::from_waker(std::task::Waker::noop());
         for expected in [2, 4] {
             let guest = pin!(poll_fn(|_| {
-                std::thread::sleep(TICK * 5);
+                compute(TICK * 5);
                 Poll::Ready(())
             }));
             assert!(turn(guest, &mut context, &mut used).0.is_ready());
