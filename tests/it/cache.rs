@@ -372,6 +372,28 @@ cache = "1h"
 }
 
 #[tokio::test]
+async fn a_change_reaches_the_answers_of_all_callers() {
+    let provider =
+        Provider::new(|request| reply(200, &[("cache-control", "max-age=60")], request.number.to_string()))
+            .await;
+    let keys =
+        "auth.api_keys = [{ name = \"a\", key = \"key-of-a\" }, { name = \"b\", key = \"key-of-b\" }]\n";
+    let base = Gateway::base("").replace("[admin]", &format!("{keys}[admin]"));
+    let text = format!(
+        "base_url = \"{}\"\ncache = {{ mode = \"http\", proxy = true, vary_by = [\"caller\"] }}\n",
+        provider.url()
+    );
+    let gateway = Gateway::with(&base, &[("api", &text)], &[]).await;
+    let caller = |key: &str| gateway.data().header("x-api-key", key);
+    let get = async |key: &str| caller(key).get("/proxy/api/things/1").await.text();
+    for _ in 0..2 {
+        assert_eq!((get("key-of-a").await, get("key-of-b").await), ("1".into(), "2".into()));
+    }
+    assert_eq!(caller("key-of-a").send(Method::PUT, "/proxy/api/things/1", "x").await.text(), "3");
+    assert_eq!((get("key-of-a").await, get("key-of-b").await), ("4".into(), "5".into()));
+}
+
+#[tokio::test]
 async fn an_integration_may_keep_answers_for_each_caller() {
     let provider = counting().await;
     let keys =
@@ -397,6 +419,9 @@ async fn an_integration_may_keep_answers_for_each_caller() {
             assert_eq!(caller("key-of-b").get(path).await.text(), b.to_string(), "{path}");
         }
     }
+    // By rule, what goes through `/proxy` is told apart by more than an operator can name.
+    let named = "/integrations/rule/cache?operation=proxy&params=%7B%22path%22%3A%22%2Fthings%2F1%22%7D";
+    assert_eq!(gateway.admin().send(Method::DELETE, named, "").await.status, 422);
 }
 
 #[tokio::test]

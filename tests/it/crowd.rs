@@ -4,7 +4,7 @@
 use crate::support::{Answer, Gate, Gateway, Provider, eventually, reply};
 use http::Method;
 use serde_json::json;
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 use tokio::task::JoinSet;
 
 /// The callers of a hot key: fewer than may wait for one answer.
@@ -47,17 +47,32 @@ async fn a_thousand_callers_at_the_expiry_of_an_answer_make_one_request() {
     ] {
         let gate = Gate::closed();
         let provider = held(&gate, 200, headers).await;
-        let gateway = Arc::new(Gateway::start(&[("api", &config(&provider.url(), cache))]).await);
+        let other = Provider::new(|_| reply(200, &[], "")).await;
+        let change = format!(
+            "base_url = \"{}\"\n[cache]\nmode = \"http\"\n[operations.change]\nmethod = \"POST\"\npath = \"/\"\n",
+            other.url()
+        );
+        let api = config(&provider.url(), cache);
+        let gateway = Arc::new(Gateway::start(&[("api", &api), ("other", &change)]).await);
         gate.admit(1);
         assert_eq!(gateway.call("api", "get", json!({ "id": "1" })).await.text(), "1");
-        tokio::time::sleep(Duration::from_millis(150)).await;
-        let mut callers = crowd(&gateway);
-        eventually("all wait", async || {
-            let looked = gateway.metric("cache_requests_total", &[("service", "api")]).await;
-            looked >= (CROWD + 1) as f64
+        let stored = "/integrations/api/cache?operation=get&params=%7B%22id%22%3A%221%22%7D";
+        eventually("its time is over", async || {
+            let stored = gateway.admin().get(stored).await;
+            stored.status == 404 || stored.json()["ttl"].as_i64().is_some_and(|ttl| ttl < 0)
         })
         .await;
-        assert_eq!(provider.count(), 2, "{cache}: one for the first answer, one for the crowd");
+        let mut callers = crowd(&gateway);
+        let looks = async |number: usize| {
+            gateway.reaches("cache_requests_total", &[("service", "api")], number as f64).await;
+        };
+        looks(CROWD + 1).await;
+        eventually("the crowd's request is out", async || provider.count() == 2).await;
+        // What others change meanwhile is nothing to those who wait, nor to who comes to wait.
+        assert_eq!(gateway.call("other", "change", json!({})).await.status, 200);
+        let late = Arc::clone(&gateway);
+        callers.spawn(async move { late.call("api", "get", json!({ "id": "1" })).await });
+        looks(CROWD + 2).await;
         gate.open();
         while let Some(answer) = callers.join_next().await {
             let answer = answer.unwrap();

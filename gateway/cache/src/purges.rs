@@ -21,8 +21,8 @@ const KEY_COUNTERS: usize = 1 << u16::BITS;
 /// What was purged when.
 pub(crate) struct Purges {
     made: AtomicU64,
-    /// Those of tags among them.
-    of_tags: AtomicU64,
+    /// Those after which no fetch that is under way is joined.
+    of_fetches: AtomicU64,
     keys: Box<[AtomicU64]>,
     tags: Box<[AtomicU64]>,
 }
@@ -32,7 +32,7 @@ impl Purges {
         let counters = |number| (0..number).map(|_| AtomicU64::new(0)).collect();
         Self {
             made: AtomicU64::new(0),
-            of_tags: AtomicU64::new(0),
+            of_fetches: AtomicU64::new(0),
             keys: counters(KEY_COUNTERS),
             tags: counters(tags::COUNTERS),
         }
@@ -50,13 +50,17 @@ impl Purges {
     /// A tag by its counter.
     pub(crate) fn tag(&self, number: u16) {
         self.note(self.tags.get(usize::from(number)));
-        self.of_tags.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// The number of the key's last purge, and how many purges were of tags.
-    pub(crate) fn of_key_and_tags(&self, key: &Key) -> (u64, u64) {
+    /// Whatever is being fetched may be what was purged.
+    pub(crate) fn fetches_of_all(&self) {
+        self.of_fetches.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The number of the key's last purge, and how many purges concerned all fetches.
+    pub(crate) fn of_key_and_fetches(&self, key: &Key) -> (u64, u64) {
         let of_key = self.keys.get(place(key)).map_or(0, |counter| counter.load(Ordering::Acquire));
-        (of_key, self.of_tags.load(Ordering::Acquire))
+        (of_key, self.of_fetches.load(Ordering::Acquire))
     }
 
     /// Whether a key was purged after so many purges.

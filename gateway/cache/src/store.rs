@@ -142,11 +142,11 @@ impl Store {
     }
 
     /// What fetches for a key come together under in a [`Coalescer`](crate::Coalescer): another key after each purge of
-    /// this one, of its scope or of any tag. So nobody who asks after a purge waits for an answer from before it.
+    /// this one, of its scope or of any tag by name. So nobody who asks after a purge waits for an answer from before it.
     pub fn fetch_key(&self, key: &Key, scope: &Scope) -> Key {
         let (integration, operation) = self.epoch(scope).of_scope();
-        let (of_key, of_tags) = self.purges.of_key_and_tags(key);
-        let purges = [integration, operation, of_key, of_tags];
+        let (of_key, of_all) = self.purges.of_key_and_fetches(key);
+        let purges = [integration, operation, of_key, of_all];
         let told = KeyBuilder::new(scope.integration(), scope.operation()).field("key", key.as_bytes());
         purges.iter().fold(told, |told, made| told.field("purges", &made.to_le_bytes())).finish()
     }
@@ -210,7 +210,14 @@ impl Store {
     /// [`purge_integration`](Self::purge_integration) for all that has this tag of the integration, in the same short
     /// time. A few entries with other tags may go as well: tags share counters.
     pub fn purge_tag(&self, integration: &str, tag: &str) {
-        let number = tags::counter(integration, tag);
+        self.purge_address(integration, tag);
+        self.purges.fetches_of_all();
+    }
+
+    /// The same for a tag that is an answer's address, which a change there makes invalid. Changes are many: a fetch that is
+    /// under way stays the one to [join](Self::fetch_key), unless its key is purged, too.
+    pub fn purge_address(&self, integration: &str, address: &str) {
+        let number = tags::counter(integration, address);
         self.purges.tag(number);
         self.tell_purge(&Purge::Tag(number), Heard::Here);
     }

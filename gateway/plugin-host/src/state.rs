@@ -124,6 +124,9 @@ pub(crate) enum Stop {
     Cpu,
     #[error("wall time is used up")]
     Wall,
+    /// So is this, but in the queue for a worker: too many guests compute at the same time.
+    #[error("wall time went by while waiting for a worker")]
+    Queued,
     /// `all`: the sum over all instances, for which this plugin is not to blame.
     #[error("memory is used up at {limit} octets")]
     Memory { limit: u64, all: bool },

@@ -51,10 +51,11 @@ impl Reloader {
     /// reloads. Once its turn has come, it ends even if nobody waits for it any more.
     pub(super) async fn roll_back(&self, id: PluginId) {
         let (parts, services) = (self.parts.clone(), Arc::clone(&self.services));
-        let turn = Arc::clone(&self.turn).lock_owned().await;
+        let (turn, changed) = (Arc::clone(&self.turn).lock_owned().await, Arc::clone(&self.changed));
         // It builds an integration: not on a worker thread.
         let work = move || {
             roll_back(&parts, &services, id);
+            changed.notify_one();
             drop(turn);
         };
         if tokio::task::spawn_blocking(work).await.is_err() {

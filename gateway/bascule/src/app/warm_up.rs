@@ -5,34 +5,44 @@
 //! and whoever asks for its answer fetches it.
 
 use crate::{
-    model::{IntegrationName, Payload},
+    model::{BodyError, IntegrationName, Payload},
     pipeline::{Call, Generation, Input, LiveIntegration, Origin, Services, handle},
 };
 use bascule_resilience::Priority;
 use http_body_util::BodyExt;
-use std::{collections::HashMap, sync::Arc};
-use tokio::{sync::Notify, task::JoinSet};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+use tokio::{sync::Notify, task::JoinSet, time::timeout};
 
 /// Calls at a time: the provider has others to serve.
 const AT_A_TIME: usize = 4;
 
-/// Warms the cache up now and after every change of the configuration, until the gateway ends.
+/// Longest that one answer may take beyond its call's own time: what streams on for longer is none to keep.
+const BODY_MAX: Duration = Duration::from_secs(60);
+
+/// Warms the cache up now and after every change of the configuration, until the gateway ends. A change ends the round that
+/// is under way: its calls are of the configuration before.
 pub(super) async fn keep_warm(services: Arc<Services>, changed: Arc<Notify>) {
-    let mut warmed: HashMap<IntegrationName, [u8; 32]> = HashMap::new();
+    let mut warmed: HashMap<IntegrationName, Weak<LiveIntegration>> = HashMap::new();
     loop {
         let generation = services.generation.load_full();
         warmed.retain(|name, _| generation.integrations.contains_key(name));
-        let mut calls = Vec::new();
-        for (name, integration) in &generation.integrations {
-            let digest = integration.settings.digest;
-            if warmed.insert(name.clone(), digest) != Some(digest) {
-                calls.extend(wanted(&services, &generation, integration));
-            }
-        }
-        if !calls.is_empty() {
-            warm_up(calls).await;
-        }
+        let is_new = |(name, integration): &(&IntegrationName, &Arc<LiveIntegration>)| {
+            !warmed.get(*name).is_some_and(|before| before.ptr_eq(&Arc::downgrade(integration)))
+        };
+        let new: Vec<_> = generation.integrations.iter().filter(is_new).collect();
+        let calls: Vec<Call> =
+            new.iter().flat_map(|(_, integration)| wanted(&services, &generation, integration)).collect();
+        let done = new.into_iter().map(|(name, integration)| (name.clone(), Arc::downgrade(integration)));
+        let done: Vec<_> = done.collect();
         drop(generation);
+        tokio::select! {
+            () = warm_up(calls) => warmed.extend(done),
+            () = changed.notified() => continue,
+        }
         changed.notified().await;
     }
 }
@@ -55,6 +65,9 @@ fn wanted(
 }
 
 async fn warm_up(calls: Vec<Call>) {
+    if calls.is_empty() {
+        return;
+    }
     let all = calls.len();
     let mut failed = 0;
     let mut under_way = JoinSet::new();
@@ -81,13 +94,19 @@ async fn fetch(call: Call) -> bool {
         Ok(answer) if answer.status.is_success() => match answer.body {
             Payload::Full(_) => return true,
             // It is stored when it is whole, which takes somebody who reads it.
-            Payload::Stream(mut body) => loop {
-                match body.frame().await {
-                    Some(Ok(_)) => {}
-                    Some(Err(error)) => break error.to_string(),
-                    None => return true,
+            Payload::Stream(mut body) => {
+                let read = async {
+                    while let Some(frame) = body.frame().await {
+                        frame?;
+                    }
+                    Ok::<_, BodyError>(())
+                };
+                match timeout(BODY_MAX, read).await {
+                    Ok(Ok(())) => return true,
+                    Ok(Err(error)) => error.to_string(),
+                    Err(_) => "its body takes too long".to_owned(),
                 }
-            },
+            }
         },
         Ok(answer) => format!("the answer was {}", answer.status.as_u16()),
         Err(problem) => problem.code.as_str().to_owned(),

@@ -31,7 +31,7 @@ use crate::{
     telemetry::attributes,
 };
 use bascule_cache::{
-    Key, Variant,
+    Epoch, Key, Variant,
     rfc9111::{self, Forward, RequestDirectives, Use, is_for_the_origin},
 };
 use bytes::Bytes;
@@ -51,6 +51,9 @@ pub(super) use {head::Ask, invalidation::invalidate};
 /// What a caller wants, and what is stored of it.
 struct Wanted {
     key: Key,
+    /// What fetches for it come together under, and the epoch, both from before the store was asked.
+    together: Key,
+    epoch: Epoch,
     /// The fields that select an answer and a part of it.
     request: HeaderMap,
     directives: RequestDirectives,
@@ -72,6 +75,8 @@ pub(super) async fn through(call: &mut Call, rule: HttpCache) -> Result<Answer, 
     let request = fields(call).into_owned();
     let directives = RequestDirectives::of(&request);
     let key = key(call);
+    let scope = &call.operation.scope;
+    let (together, epoch) = (services.cache.fetch_key(&key, scope), services.cache.epoch(scope));
     let select = |now| services.cache.select(&key, &call.operation.scope, &request, now);
     let mut found = select(now);
     // What the caller does not want from a store, it does not want from another one either.
@@ -79,7 +84,7 @@ pub(super) async fn through(call: &mut Call, rule: HttpCache) -> Result<Answer, 
         Err(_) => !directives.no_cache,
         Ok(variant) => variant.use_at(now, &directives) == Use::Validate(Forward::Stale),
     };
-    if is_missing && lookup::found_elsewhere(call, &key).await {
+    if is_missing && lookup::looked_elsewhere(call, &key).await {
         now = services.now();
         found = select(now);
     }
@@ -91,7 +96,7 @@ pub(super) async fn through(call: &mut Call, rule: HttpCache) -> Result<Answer, 
             Use::StaleAndRefresh => {
                 let because = Forward::Stale;
                 let stored = Some(Arc::clone(&variant));
-                let wanted = Wanted { key, request, directives, because, stored };
+                let wanted = Wanted { key, together, epoch, request, directives, because, stored };
                 refresh(call, rule, &wanted);
                 return hit(call, &variant, &wanted.request, Source::Stale, None);
             }
@@ -103,7 +108,7 @@ pub(super) async fn through(call: &mut Call, rule: HttpCache) -> Result<Answer, 
         return Err(Failure::plain(Problem::new(Code::NotCached, detail)));
     }
     call.looked(Looked::Miss);
-    let wanted = Wanted { key, request, directives, because, stored };
+    let wanted = Wanted { key, together, epoch, request, directives, because, stored };
     let result = fetched(call, rule, &wanted).await;
     match (result, &wanted.stored) {
         (Err(failure), Some(stored)) if stands_in(call, stored, &wanted, &failure) => {
@@ -202,7 +207,10 @@ fn hit(
 ) -> Result<Answer, Box<Failure>> {
     let (result, looked) =
         if source == Source::Cache { ("hit", Looked::Hit) } else { ("stale", Looked::Stale) };
-    call.operation.metrics.cache(result);
+    match failure {
+        None => call.operation.metrics.cache(result),
+        Some(_) => call.operation.metrics.cache_instead(result),
+    }
     call.looked(looked);
     call.progress.event(attributes::event::CACHE_HIT, Vec::new);
     let now = call.services.now();
@@ -274,6 +282,7 @@ fn work(call: &mut Call, rule: HttpCache, wanted: &Wanted, shared: Option<Key>) 
         policy: head::policy(rule),
         because: wanted.because,
         validated,
+        epoch: wanted.epoch,
     }));
     work
 }
@@ -288,8 +297,7 @@ fn refresh(call: &mut Call, rule: HttpCache, wanted: &Wanted) {
     // Its attempts are not this call's.
     work.progress = Progress::detached();
     let (key, now) = (wanted.key, call.services.now());
-    let together = call.services.cache.fetch_key(&key, &call.operation.scope);
-    call.services.flights.refresh(together, now, || share(work, key, None));
+    call.services.flights.refresh(wanted.together, now, || share(work, key, None));
 }
 
 /// Whether others may wait for this request's answer, and it for theirs.
@@ -316,17 +324,18 @@ async fn fetched(call: &mut Call, rule: HttpCache, wanted: &Wanted) -> Result<An
     }
     let key = wanted.key;
     let started = work(call, rule, wanted, Some(key));
-    let (landing, leads, flight) = match lookup::join(call, key, looked, started, |work, herald| {
-        share(work, key, Some(herald))
-    })
-    .await?
-    {
-        Joined::Landed { landing, leads, flight } => (landing, leads, flight),
-        Joined::Private(result) => {
-            return told(result, wanted.because).map(|reply| finish(call, wanted, reply));
-        }
-        Joined::Alone => return alone(call, rule, wanted).await,
-    };
+    let (landing, leads, flight) =
+        match lookup::join(call, wanted.together, looked, started, |work, herald| {
+            share(work, key, Some(herald))
+        })
+        .await?
+        {
+            Joined::Landed { landing, leads, flight } => (landing, leads, flight),
+            Joined::Private(result) => {
+                return told(result, wanted.because).map(|reply| finish(call, wanted, reply));
+            }
+            Joined::Alone => return alone(call, rule, wanted).await,
+        };
     let source = if leads { Source::Upstream } else { Source::Coalesced };
     let now = call.services.now();
     match &*landing {

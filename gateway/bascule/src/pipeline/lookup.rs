@@ -196,7 +196,7 @@ pub(super) async fn through_cache(call: &mut Call, key: Key) -> Result<Answer, B
     let metrics = &call.operation.metrics;
     let mut found = services.cache.get(&key, &call.operation.scope, now);
     let is_of_use = |entry: &Arc<Entry>| entry.freshness(now) <= Freshness::Revalidate;
-    if !found.as_ref().is_some_and(is_of_use) && found_elsewhere(call, &key).await {
+    if !found.as_ref().is_some_and(is_of_use) && looked_elsewhere(call, &key).await {
         now = services.now();
         found = services.cache.get(&key, &call.operation.scope, now);
     }
@@ -224,7 +224,8 @@ pub(super) async fn through_cache(call: &mut Call, key: Key) -> Result<Answer, B
     }
     call.looked(Looked::Miss);
     let work = call.take_fetch(Some(key));
-    match join(call, key, "miss", work, |work, _| shared(work, key)).await? {
+    let together = services.cache.fetch_key(&key, &call.operation.scope);
+    match join(call, together, "miss", work, |work, _| shared(work, key)).await? {
         Joined::Landed { landing, leads, .. } => landed(call, &landing, leads),
         Joined::Private(result) => {
             result.map(|reply| reply.into_answer(CacheStatus::Miss { stored: false, collapsed: false }))
@@ -233,12 +234,17 @@ pub(super) async fn through_cache(call: &mut Call, key: Key) -> Result<Answer, B
     }
 }
 
-/// Whether other gateways have put an answer where this one can have it; then it is in the store now.
-pub(super) async fn found_elsewhere(call: &Call, key: &Key) -> bool {
-    match call.services.cache_shared.get() {
-        Some(level) => level.find(key, &call.operation.scope).await,
-        None => false,
+/// Looks for an answer where other gateways put theirs; what is found is in the store then. Whether it took any time, in
+/// which the store may have changed by itself, too.
+pub(super) async fn looked_elsewhere(call: &Call, key: &Key) -> bool {
+    let Some(level) = call.services.cache_shared.get() else { return false };
+    let look = level.find(key, &call.operation.scope);
+    match call.cap.instant() {
+        None => drop(look.await),
+        // Who has no time left for it has its own way to end.
+        Some(cap) => drop(timeout_at(Instant::from_std(cap), look).await),
     }
+    true
 }
 
 /// An entry answers as the provider did: a stored 404 goes the way of a fresh one.
@@ -266,11 +272,11 @@ pub(super) enum Joined {
     Alone,
 }
 
-/// Waits for the fetch of the key that is under way, within the caller's time, or runs `work` as that. The lookup is
-/// counted as `looked` when the caller has joined, so that whoever sees it counted knows that it waits.
+/// Waits for the fetch under the [fetch key](bascule_cache::Store::fetch_key) that is under way, within the caller's time,
+/// or runs `work` as that. The lookup is counted as `looked` when the caller has joined, so that whoever sees it counted knows that it waits.
 pub(super) async fn join<F>(
     call: &Call,
-    key: Key,
+    together: Key,
     looked: &'static str,
     mut work: Fetch,
     run: impl FnOnce(Fetch, Herald<Landing>) -> F,
@@ -282,7 +288,6 @@ where
     let (branch, _attached) = call.progress.branch();
     work.progress = branch;
     let now = call.services.now();
-    let together = call.services.cache.fetch_key(&key, &call.operation.scope);
     let joined = call.services.flights.join_heralded(together, now, |herald| run(work, herald));
     call.operation.metrics.cache(looked);
     let mut flight = match joined {

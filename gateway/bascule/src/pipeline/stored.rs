@@ -75,7 +75,7 @@ impl Place {
     /// What else tells the answers to this call apart, `callers` or `headers`: there may be several then, of which this
     /// is the one without them. None: there is one.
     pub fn one_of_several_by(&self) -> Option<&'static str> {
-        let Call { generation, operation, .. } = &self.call;
+        let Call { generation, operation, input, .. } = &self.call;
         let policy = &operation.policy;
         let branches = fan_out::branches(operation);
         if policy.vary_by.caller
@@ -84,6 +84,10 @@ impl Place {
             return Some("callers");
         }
         let by_http = matches!(policy.cache, Some(CachePolicy::Http(_)));
+        // By rule, `Accept` and `Accept-Encoding` are part of what is asked for through `/proxy`.
+        if matches!(input, Input::Proxy(_)) && !by_http {
+            return Some("headers");
+        }
         let keyed = policy.forward_headers.iter().any(|name| policy.vary_by.has_header(name));
         (keyed && (!by_http || operation.phases.request_mapper.is_some())).then_some("headers")
     }

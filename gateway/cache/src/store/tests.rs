@@ -268,8 +268,10 @@ fn fetches_come_together_anew_after_a_purge_of_what_they_may_bring() {
     let (scope, key) = (store.scope("i", "o"), key("a"));
     let mut together = vec![store.fetch_key(&key, &scope)];
     assert_eq!(store.fetch_key(&key, &scope), together[0]);
-    let unconcerned: [&dyn Fn(); 2] =
-        [&|| assert!(!store.purge_operation("i", "other")), &|| store.remove(&key)];
+    let unconcerned: [&dyn Fn(); 3] =
+        [&|| assert!(!store.purge_operation("i", "other")), &|| store.remove(&key), &|| {
+            store.purge_address("i", "http://x/")
+        }];
     for purge in unconcerned {
         purge();
         assert_eq!(store.fetch_key(&key, &scope), together[0]);

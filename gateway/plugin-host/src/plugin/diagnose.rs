@@ -22,6 +22,7 @@ pub(super) fn diagnose(error: &Error, state: &State, limit: TimeLimit) -> (Plugi
         Some(Stop::Wall) => {
             return (PluginError::TimedOut { kind: TimeoutKind::Wall, limit: limit.wall }, true);
         }
+        Some(Stop::Queued) => return (PluginError::Busy, false),
         Some(Stop::Memory { limit, all }) => {
             return (PluginError::OutOfMemory { limit: *limit }, !all);
         }

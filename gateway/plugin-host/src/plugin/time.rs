@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use wasmtime::{Store, UpdateDeadline};
 
-use super::turns::{self, Turns};
+use super::turns::{self, Queued, Turns};
 use crate::limits::TICK;
 use crate::phase::Hook;
 use crate::state::{Shared, State, Stop};
@@ -78,20 +78,28 @@ impl TimeLimit {
         });
     }
 
-    /// The result of the guest, which is pinned once and not moved from future to future, or [`Stop::Wall`] when it is not there in time.
+    /// The result of the guest, which is pinned once and not moved from future to future, or [`Stop::Wall`] when it is not
+    /// there in time; [`Stop::Queued`] when most of that time went by in the queue.
     pub(crate) async fn hold<R>(
         self,
         turns: &Turns,
         guest: Pin<&mut impl Future<Output = wasmtime::Result<R>>>,
     ) -> wasmtime::Result<R> {
-        let mut guest = pin!(turns.run(guest));
+        let queued = Queued::default();
+        let mut guest = pin!(turns.run(&queued, guest));
         // Most guests are through at the first poll: no timer for those.
         let first = poll_fn(|context| Poll::Ready(guest.as_mut().poll(context))).await;
-        match first {
+        let result = match first {
             Poll::Ready(result) => result,
-            Poll::Pending => {
-                tokio::time::timeout(self.wall, guest).await.unwrap_or_else(|_elapsed| Err(Stop::Wall.into()))
+            Poll::Pending => tokio::time::timeout(self.wall, guest.as_mut())
+                .await
+                .unwrap_or_else(|_elapsed| Err(Stop::Wall.into())),
+        };
+        match &result {
+            Err(error) if error.downcast_ref() == Some(&Stop::Wall) && queued.so_far() >= self.wall / 2 => {
+                Err(Stop::Queued.into())
             }
+            _ => result,
         }
     }
 }

@@ -7,8 +7,8 @@
 //! No plugin queues for more places than there are, so that one with many guests leaves the others their turns.
 //!
 //! A turn is also what CPU time is counted by (`time.rs`): a guest that queues, or waits for the host, uses none. No turn
-//! counts for more than two ticks: a longer one was spent in a host call, which has bounds of its own, or the system took
-//! the worker away, for which no guest is to blame.
+//! counts for more than five ticks: a longer one is mostly one in which the system took the worker away, for which no guest
+//! is to blame.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::limits::TICK;
@@ -35,6 +36,33 @@ pub(crate) struct Turns {
     own: Semaphore,
 }
 
+/// How long a guest has queued for places: time in which it could do nothing.
+#[derive(Default)]
+pub(super) struct Queued(Mutex<(Duration, Option<Instant>)>);
+
+/// Ends a wait in the queue when it is dropped.
+struct Queueing<'a>(&'a Queued);
+
+impl Queued {
+    /// All waits so far, the one that goes on included.
+    pub(super) fn so_far(&self) -> Duration {
+        let (over, since) = *self.0.lock();
+        over.saturating_add(since.map_or(Duration::ZERO, |since| since.elapsed()))
+    }
+
+    fn begin(&self) -> Queueing<'_> {
+        self.0.lock().1 = Some(Instant::now());
+        Queueing(self)
+    }
+}
+
+impl Drop for Queueing<'_> {
+    fn drop(&mut self) {
+        let so_far = self.0.so_far();
+        *self.0.0.lock() = (so_far, None);
+    }
+}
+
 /// Leave for one turn. Fields are dropped in this order.
 struct Place<'a> {
     _free: SemaphorePermit<'a>,
@@ -42,7 +70,7 @@ struct Place<'a> {
 }
 
 /// The most that one turn counts for.
-const TURN_MAX: Duration = TICK.saturating_mul(2);
+const TURN_MAX: Duration = TICK.saturating_mul(5);
 
 /// The turn that goes on on a thread.
 #[derive(Clone, Copy)]
@@ -101,8 +129,8 @@ impl Turns {
         Self { all: Arc::clone(all), own: Semaphore::new(all.number) }
     }
 
-    /// Runs a guest turn by turn. Cancel-safe if the guest is.
-    pub(super) async fn run<R>(&self, mut guest: Pin<&mut impl Future<Output = R>>) -> R {
+    /// Runs a guest turn by turn, and notes how long it queued for them. Cancel-safe if the guest is.
+    pub(super) async fn run<R>(&self, queued: &Queued, mut guest: Pin<&mut impl Future<Output = R>>) -> R {
         let mut used = Duration::ZERO;
         let mut place: Option<Place<'_>> = None;
         loop {
@@ -119,6 +147,7 @@ impl Turns {
                 return result;
             }
             // Into the queue first: a place that is given up goes to whoever stands there.
+            let _queueing = queued.begin();
             let mut next = pin!(self.place());
             let at_once = poll_fn(|context| Poll::Ready(next.as_mut().poll(context))).await;
             drop(place.take());
@@ -191,7 +220,7 @@ mod tests {
     }
 
     async fn run<R>(turns: &Turns, guest: impl Future<Output = R>) -> R {
-        turns.run(pin!(guest)).await
+        turns.run(&Queued::default(), pin!(guest)).await
     }
 
     /// Keeps the thread busy.
@@ -279,6 +308,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn time_in_the_queue_is_told_from_other_time() {
+        let turns = turns(2);
+        let taken = turns.all.free.acquire().await.unwrap();
+        let queued = Queued::default();
+        let guest = pin!(long(1, Arc::default(), 1));
+        let mut guest = pin!(turns.run(&queued, guest));
+        assert!(poll_fn(|context| Poll::Ready(guest.as_mut().poll(context))).await.is_pending());
+        compute(TICK);
+        assert!(queued.so_far() >= TICK);
+        drop(taken);
+        assert_eq!(guest.await, 1);
+        let so_far = queued.so_far();
+        compute(TICK);
+        assert_eq!(queued.so_far(), so_far, "the wait is over");
+    }
+
+    #[tokio::test]
     async fn a_guest_that_waits_gives_its_place_back() {
         let turns = turns(2);
         let mut polls = 0;
@@ -294,7 +340,11 @@ mod tests {
             }
             Poll::Pending
         }));
-        assert_eq!(turns.run(guest).await, 1, "the second turn had the place, the third began without it");
+        assert_eq!(
+            turns.run(&Queued::default(), guest).await,
+            1,
+            "the second turn had the place, the third began without it"
+        );
     }
 
     #[test]
@@ -318,12 +368,12 @@ mod tests {
     }
 
     #[test]
-    fn turns_add_up_and_a_long_one_counts_for_two_ticks() {
+    fn turns_add_up_and_a_long_one_counts_for_a_few_ticks() {
         let mut used = Duration::ZERO;
         let mut context = Context::from_waker(std::task::Waker::noop());
-        for expected in [2, 4] {
+        for expected in [5, 10] {
             let guest = pin!(poll_fn(|_| {
-                compute(TICK * 5);
+                compute(TICK * 8);
                 Poll::Ready(())
             }));
             assert!(turn(guest, &mut context, &mut used).0.is_ready());

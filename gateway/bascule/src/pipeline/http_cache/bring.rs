@@ -26,7 +26,7 @@ use super::{
 };
 use crate::model::{CacheStatus, Payload, Source};
 use bascule_cache::{
-    Epoch, Fetched, Herald, Key, NotRenewed, Scope, Store, Stored, Variant,
+    Fetched, Herald, Key, NotRenewed, Scope, Store, Stored, Variant,
     rfc9111::{Exchange, ResponseDirectives},
 };
 use bytes::Bytes;
@@ -80,8 +80,6 @@ pub(super) struct Keeper {
     cache: Arc<Store>,
     scope: Scope,
     key: Key,
-    /// From before the fetch.
-    epoch: Epoch,
     ask: Arc<Ask>,
 }
 
@@ -90,7 +88,7 @@ pub(super) async fn bring(work: Fetch, key: Key) -> Result<Brought, Box<Failure>
     let Some(ask) = work.http.clone() else { return fetch(work).await.map(Brought::Reply) };
     let scope = work.operation.scope.clone();
     let cache = Arc::clone(&work.services.cache);
-    let keeper = Keeper { epoch: cache.epoch(&scope), cache, scope, key, ask };
+    let keeper = Keeper { cache, scope, key, ask };
     let spare = keeper.ask.validated.is_some().then(|| without_conditions(&work));
     let result = match fetch(work).await {
         Ok(reply) if keeper.is_word_on_stored(&reply) => match (keeper.renew(&reply), spare) {
@@ -200,7 +198,7 @@ impl Keeper {
             return for_caller_alone();
         };
         let renewed = renewed.tagged(tags);
-        let stored = self.cache.put_variant(self.key, renewed.clone(), self.epoch) == Stored::Yes;
+        let stored = self.cache.put_variant(self.key, renewed.clone(), self.ask.epoch) == Stored::Yes;
         let renewed_by = Some(reply.status);
         Some(Brought::Kept(Kept { reply: None, variant: Arc::new(renewed), renewed_by, stored }))
     }
@@ -227,7 +225,7 @@ impl Keeper {
     /// Stores an answer whose body has come meanwhile.
     pub(super) fn store(&self, reply: &mut Reply) {
         if let Some(variant) = self.variant(reply) {
-            self.cache.put_variant(self.key, variant, self.epoch);
+            self.cache.put_variant(self.key, variant, self.ask.epoch);
         }
     }
 
@@ -257,7 +255,7 @@ impl Keeper {
                     return Ok(Brought::Coming { reply, coming: Box::new(coming), keeper: self });
                 }
                 let Some(variant) = self.variant(&mut reply) else { return Ok(Brought::Reply(reply)) };
-                let stored = self.cache.put_variant(self.key, variant.clone(), self.epoch) == Stored::Yes;
+                let stored = self.cache.put_variant(self.key, variant.clone(), self.ask.epoch) == Stored::Yes;
                 Ok(match reply.into_shared(stored) {
                     Ok(reply) => Brought::Kept(Kept {
                         reply: Some(reply),
@@ -272,7 +270,7 @@ impl Keeper {
                 if let Some(answer) = failure.answer.as_deref_mut()
                     && let Some(variant) = self.variant(answer)
                 {
-                    answer.stored = self.cache.put_variant(self.key, variant, self.epoch) == Stored::Yes;
+                    answer.stored = self.cache.put_variant(self.key, variant, self.ask.epoch) == Stored::Yes;
                 }
                 Err(failure)
             }

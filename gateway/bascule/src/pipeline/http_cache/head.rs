@@ -10,7 +10,7 @@ use super::{
 };
 use crate::config::HttpCache;
 use bascule_cache::{
-    Tags, Variant,
+    Epoch, Tags, Variant,
     rfc9111::{Exchange, Forward, Policy, Received, Storable},
 };
 use http::{HeaderMap, Method, StatusCode};
@@ -28,6 +28,8 @@ pub(in super::super) struct Ask {
     pub(super) because: Forward,
     /// What the answer may be about: our conditions, or a HEAD.
     pub(super) validated: Option<Arc<Variant>>,
+    /// From before the store was asked: what is purged since is not renewed.
+    pub(super) epoch: Epoch,
 }
 
 /// The head of an answer as the provider sent it.
@@ -73,7 +75,10 @@ impl Upstream {
         let ask = fetch.http.as_ref()?;
         let received_at = fetch.services.now();
         // What is stored under another name than its address.
-        let hidden = fetch.operation.declared.is_some() || fetch.operation.phases.request_mapper.is_some();
+        let operation = &fetch.operation;
+        let hidden = operation.declared.is_some()
+            || operation.phases.request_mapper.is_some()
+            || operation.policy.vary_by.caller;
         let mut upstream = Self {
             method: outbound.method.clone(),
             status,

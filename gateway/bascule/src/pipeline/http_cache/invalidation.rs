@@ -23,10 +23,15 @@ pub(in super::super) fn invalidate(
     if outbound.method.is_safe() {
         return;
     }
+    let integration = &fetch.integration;
+    let mut operations = integration.operations.values().chain([&integration.proxy]);
+    if !operations.any(|operation| matches!(operation.policy.cache, Some(CachePolicy::Http(_)))) {
+        return;
+    }
     let Ok(target) = Uri::try_from(shown_url(outbound)) else { return };
     for uri in invalidated(&outbound.method, status, &target, headers) {
         if let Some(tag) = tag(&uri.to_string()) {
-            fetch.services.cache.purge_tag(fetch.integration.settings.name.as_str(), &tag);
+            fetch.services.cache.purge_address(integration.settings.name.as_str(), &tag);
         }
         if let Some(key) = proxied(fetch, outbound, &uri) {
             fetch.services.cache.purge_key(&key);

@@ -90,6 +90,11 @@ impl OperationMetrics {
         self.lookups.count(result);
     }
 
+    /// What a lookup had found was used after all, in place of a failure.
+    pub fn cache_instead(&self, result: &'static str) {
+        self.cache.count(result, || Cow::Borrowed(result));
+    }
+
     /// How the cache lookups ended so far.
     pub fn cache_lookups(&self) -> CacheLookups {
         self.lookups.read()
