@@ -29,6 +29,7 @@ use route::Route;
 use std::{
     future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -92,7 +93,9 @@ impl DataPlane {
         let ended = match prepared {
             Ok(call) => {
                 completion.entered();
-                unless_it_panics(pipeline::handle(call)).await
+                // Pinned where it is made: it is large, and to pass it on would copy it.
+                let work = pin!(pipeline::handle(call));
+                unless_it_panics(work).await
             }
             Err(problem) => {
                 let failure = Some(problem.code.as_str());
@@ -121,8 +124,7 @@ fn draining() -> Problem {
 }
 
 /// A panic is a bug, and a bug is a 500 for this call and nothing for the others.
-async fn unless_it_panics(work: impl Future<Output = pipeline::Ended>) -> pipeline::Ended {
-    let mut work = std::pin::pin!(work);
+async fn unless_it_panics(mut work: Pin<&mut impl Future<Output = pipeline::Ended>>) -> pipeline::Ended {
     poll_fn(|cx| {
         // The future is not touched again after a panic: it is dropped with its guards.
         catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))).unwrap_or_else(|_| {
