@@ -46,7 +46,7 @@ pub enum OpenError {
     },
 }
 
-/// A purge has taken effect, but the file can be neither written nor removed: what was purged may come back with the next
+/// A purge has taken effect, but the file can be neither written nor removed, nor marked where another process has it: what was purged may come back with the next
 /// start.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("the purge has taken effect, but the file of the cache can be neither written nor removed")]

@@ -6,7 +6,7 @@
 //! The decision: only a file that says that it is ours is ever emptied, moved or removed. Whoever names another file by
 //! mistake loses nothing but the cache's warm start.
 
-use crate::OpenError;
+use crate::{OpenError, mark};
 use rusqlite::{Connection, Error, ErrorCode};
 use std::{
     ffi::OsString,
@@ -28,9 +28,9 @@ const APPLICATION_AT: u64 = 68;
 /// The one format; a file of another one begins anew, as it is a cache.
 const FORMAT: i64 = 1;
 
-/// Opens the file, and makes it when it is missing.
+/// Opens the file, and makes it when it is missing. It begins empty where a [mark] says that purges have not reached it.
 pub(crate) fn open(path: &Path) -> Result<Connection, OpenError> {
-    create(path).map_err(|source| OpenError::Create { path: path.to_owned(), source })?;
+    create(path).map_err(|source| unmade(path, source))?;
     match ready(path) {
         // It has no owner who could read it: to close it here gives up nobody's lock.
         Err(OpenError::Damaged { .. }) if !is_ours(path) => Err(OpenError::Foreign { path: path.to_owned() }),
@@ -53,8 +53,13 @@ fn ready(path: &Path) -> Result<Connection, OpenError> {
     }
     let format: i64 =
         connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
-    if format != FORMAT {
+    // Behind the lock: a mark that is left from here on is for the next one who opens it.
+    let purged = mark::is_there(path).map_err(|source| unmade(path, source))?;
+    if purged || format != FORMAT {
         begin(&mut connection).map_err(failed)?;
+    }
+    if purged {
+        mark::take_away(path).map_err(|source| unmade(path, source))?;
     }
     Ok(connection)
 }
@@ -98,7 +103,7 @@ fn prepare(connection: &Connection) -> Result<(), Error> {
     connection.execute_batch("BEGIN EXCLUSIVE; COMMIT")
 }
 
-/// Makes the tables, in place of those of another format.
+/// Makes the tables, in place of those that are there.
 fn begin(connection: &mut Connection) -> Result<(), Error> {
     let transaction = connection.transaction()?;
     transaction.execute_batch("DROP TABLE IF EXISTS entries; DROP TABLE IF EXISTS tags;")?;
@@ -120,8 +125,7 @@ pub(crate) fn move_aside(path: &Path) -> io::Result<PathBuf> {
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     remove_if_there(path)?;
     remove_if_there(&beside(path, "-wal"))?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    sync_folder(path)
 }
 
 /// [`remove`] where the file could not be opened: one that cannot say that it is ours stays, which is an error.
@@ -135,17 +139,27 @@ pub(crate) fn expunge(path: &Path) -> io::Result<()> {
     remove(path)
 }
 
-fn remove_if_there(path: &Path) -> io::Result<()> {
+/// Has the system write down which files are in the folder of this one.
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+pub(crate) fn remove_if_there(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
 }
 
-fn beside(path: &Path, ending: &str) -> PathBuf {
+pub(crate) fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(ending);
     name.into()
+}
+
+fn unmade(path: &Path, source: io::Error) -> OpenError {
+    OpenError::Create { path: path.to_owned(), source }
 }
 
 fn named(path: &Path, error: Error) -> OpenError {

@@ -53,6 +53,13 @@ pub(crate) struct Work {
     pub(crate) waiting: Vec<Waiting>,
 }
 
+impl Work {
+    /// Whether something in the file is to go.
+    pub(crate) fn purges(&self) -> bool {
+        self.everything || !self.purges.is_empty()
+    }
+}
+
 impl Pending {
     /// Waits for something to do. None when there is nothing and there will be nothing any more.
     pub(crate) fn take(&self) -> Option<Work> {

@@ -323,6 +323,44 @@ fn the_second_owner_goes_without_and_takes_over_later() {
 }
 
 #[test]
+fn a_purge_holds_though_another_process_has_the_file() {
+    let (folder, time) = (tempfile::tempdir().unwrap(), Time::new());
+    let path = folder.path().join("cache.db");
+    let old = Process::start(&path, &time);
+    old.put("a", "one");
+    let new = Process::start(&path, &time);
+    new.store.purge_key(&key("a"));
+    new.disk.settle().unwrap();
+    // It is killed before it can open the file: nothing more is heard of it.
+    std::mem::forget(new.disk);
+    // The old one ends in order: what it had stored is in the file.
+    drop(old);
+    let next = Process::start(&path, &time);
+    assert_eq!((next.get("a"), next.disk.stats().entries), (None, 0));
+    next.put("b", "two");
+    drop(next);
+    assert_eq!(body(Process::start(&path, &time).get("b")).as_deref(), Some("two"), "once is enough");
+}
+
+#[test]
+fn a_purge_that_cannot_even_leave_a_mark_is_an_error_until_it_can() {
+    let (folder, time) = (tempfile::tempdir().unwrap(), Time::new());
+    let path = folder.path().join("cache.db");
+    let old = Process::start(&path, &time);
+    old.put("a", "one");
+    let new = Process::start(&path, &time);
+    let mark = folder.path().join("cache.db-purged");
+    fs::create_dir(&mark).unwrap();
+    new.store.purge_key(&key("a"));
+    assert!(new.disk.settle().is_err());
+    fs::remove_dir(&mark).unwrap();
+    assert!(new.disk.settle().is_ok() && mark.is_file());
+    drop((old, new));
+    assert_eq!(Process::start(&path, &time).get("a"), None);
+    assert!(!mark.exists());
+}
+
+#[test]
 fn a_file_that_cannot_be_written_is_given_up_once_and_purges_hold() {
     let (folder, time) = (tempfile::tempdir().unwrap(), Time::new());
     let path = folder.path().join("cache.db");

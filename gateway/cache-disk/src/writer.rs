@@ -10,7 +10,7 @@
 //! purge that was pending before.
 
 use crate::{
-    Clock, Notice, OpenError, Options, Unsettled,
+    Clock, Notice, OpenError, Options, Unsettled, mark,
     open::{expunge, move_aside, open, remove},
     pending::{Pending, Work},
     restore::restore,
@@ -21,6 +21,7 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, Result};
 use std::{
     io,
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -53,8 +54,21 @@ enum File {
 
 struct Closed {
     try_at: Instant,
-    /// There may be a file of ours that purges have not reached.
-    left_behind: bool,
+    behind: Behind,
+}
+
+/// What may be there that the next start reads, though it is not open here.
+#[derive(Clone, Copy)]
+enum Behind {
+    /// A file of ours that purges have not reached.
+    Ours,
+    /// None, or one that another process has open.
+    Others {
+        /// Purges have not reached it, nor is there a mark.
+        missed: bool,
+    },
+    /// One that is none of the cache's.
+    Foreign,
 }
 
 impl Figures {
@@ -102,9 +116,9 @@ impl Writer {
         let db = match opened {
             Ok(db) => db,
             Err(error) => {
-                let left_behind = may_be_ours(&error);
+                let behind = Behind::Others { missed: false }.after(&error);
                 (self.notices)(Notice::Unusable(error));
-                return self.closed(left_behind);
+                return File::Closed(self.closed(behind));
             }
         };
         match self.restored(&db) {
@@ -152,9 +166,8 @@ impl Writer {
         let now = (self.clock)().0;
         if now < closed.try_at {
             self.pending.skip(work.keys.len());
-            let expunged = if closed.left_behind { expunge(&self.options.path) } else { Ok(()) };
-            let left_behind = expunged.is_err();
-            return (File::Closed(Closed { left_behind, ..closed }), expunged.map_err(unsettled));
+            let (behind, settled) = closed.behind.settle(&self.options.path, work.purges());
+            return (File::Closed(Closed { behind, ..closed }), settled.map_err(unsettled));
         }
         match open(&self.options.path) {
             Ok(db) => {
@@ -164,16 +177,15 @@ impl Writer {
                 self.work(File::Open { db, entries: 0 }, work)
             }
             Err(error) => {
-                let left_behind = closed.left_behind || may_be_ours(&error);
-                self.work_without(Closed { try_at: now + AGAIN_AFTER, left_behind }, work)
+                let behind = closed.behind.after(&error);
+                self.work_without(Closed { try_at: now + AGAIN_AFTER, behind }, work)
             }
         }
     }
 
     /// One transaction. Returns how many entries there are.
     fn write(&self, db: &Connection, entries: u64, work: &Work) -> Result<u64> {
-        let purges = work.everything || !work.purges.is_empty();
-        db.pragma_update(None, "synchronous", if purges { "FULL" } else { "NORMAL" })?;
+        db.pragma_update(None, "synchronous", if work.purges() { "FULL" } else { "NORMAL" })?;
         let transaction = db.unchecked_transaction()?;
         let (now, wall) = (self.clock)();
         let (mut come, mut gone, mut octets) = (0_u64, 0, 0);
@@ -217,18 +229,41 @@ impl Writer {
         self.figures.set(0, 0);
         let removed = remove(&self.options.path);
         (self.notices)(Notice::GivenUp(error));
-        let closed = Closed { try_at: (self.clock)().0 + AGAIN_AFTER, left_behind: removed.is_err() };
-        (closed, removed.map_err(unsettled))
+        let behind = if removed.is_ok() { Behind::Others { missed: false } } else { Behind::Ours };
+        (self.closed(behind), removed.map_err(unsettled))
     }
 
-    fn closed(&self, left_behind: bool) -> File {
-        File::Closed(Closed { try_at: (self.clock)().0 + AGAIN_AFTER, left_behind })
+    fn closed(&self, behind: Behind) -> Closed {
+        Closed { try_at: (self.clock)().0 + AGAIN_AFTER, behind }
     }
 }
 
-/// Whether the file that cannot be opened may be one that the next start reads. What is in another's hands is his to purge.
-fn may_be_ours(error: &OpenError) -> bool {
-    !matches!(error, OpenError::InUse { .. } | OpenError::Foreign { .. })
+impl Behind {
+    /// What it is now that the file could not be opened.
+    fn after(self, error: &OpenError) -> Self {
+        match (error, self) {
+            (OpenError::Foreign { .. }, _) => Self::Foreign,
+            (OpenError::InUse { .. }, Self::Ours) => Self::Others { missed: true },
+            (OpenError::InUse { .. }, Self::Foreign) => Self::Others { missed: false },
+            (OpenError::InUse { .. }, others @ Self::Others { .. }) => others,
+            _ => Self::Ours,
+        }
+    }
+
+    /// Sees to it that nothing comes back that was purged.
+    fn settle(self, path: &Path, purges: bool) -> (Self, io::Result<()>) {
+        match self {
+            Self::Ours => match expunge(path) {
+                Ok(()) => (Self::Others { missed: false }, Ok(())),
+                error => (self, error),
+            },
+            Self::Others { missed } if missed || purges => {
+                let left = mark::leave(path);
+                (Self::Others { missed: left.is_err() }, left)
+            }
+            Self::Others { .. } | Self::Foreign => (self, Ok(())),
+        }
+    }
 }
 
 fn unsettled(error: io::Error) -> Unsettled {
