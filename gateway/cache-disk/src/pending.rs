@@ -83,6 +83,17 @@ impl Pending {
         })
     }
 
+    /// Takes back keys of what was taken last: they go on first. None is skipped, even if that is one batch more than there
+    /// may be, for an older record of it may be in the file.
+    pub(crate) fn put_back(&self, keys: &[Key]) {
+        let mut state = self.state.lock();
+        for key in keys.iter().rev() {
+            if state.known.insert(*key) {
+                state.keys.push_front(*key);
+            }
+        }
+    }
+
     /// Tells `waiting` when the purges so far are on the disk. False when nobody writes any more.
     pub(crate) fn wait(&self, waiting: Waiting) -> bool {
         self.change(|state| {

@@ -212,6 +212,32 @@ fn the_file_is_bounded_and_gives_up_what_was_stored_first() {
 }
 
 #[test]
+fn a_batch_that_is_too_large_is_written_in_parts() {
+    const MIB: usize = 1 << 20;
+    let (folder, time) = (tempfile::tempdir().unwrap(), Time::new());
+    let path = folder.path().join("cache.db");
+    let store = Store::new(StoreConfig { max_size: 64 << 20, max_entry: 16 << 20 });
+    let (go_on, held) = std::sync::mpsc::channel::<()>();
+    // The thread is held at the end of the restoration, so that all keys are in one batch.
+    let hold = Box::new(move |_| held.recv().unwrap());
+    let options = Options { path: path.clone(), max_size: 64 << 20 };
+    let disk = Disk::start(options, Arc::clone(&store), time.clock(), hold).unwrap();
+    let first = Process { store, disk, notices: Arc::default(), time: time.clone() };
+    for index in 0..16 {
+        first.put(&format!("user {index}"), &"x".repeat(MIB));
+    }
+    first.put("too large", &"x".repeat(9 * MIB));
+    first.put("last", "x");
+    go_on.send(()).unwrap();
+    first.disk.close();
+    assert_eq!((first.disk.stats().entries, first.disk.stats().skipped), (17, 1));
+    let config = StoreConfig { max_size: 64 << 20, max_entry: 16 << 20 };
+    let second = Process::sized(&path, &time, 64 << 20, config);
+    assert!((0..16).all(|index| second.get(&format!("user {index}")).is_some()));
+    assert!(second.get("last").is_some() && second.get("too large").is_none());
+}
+
+#[test]
 fn the_newest_that_fit_are_restored() {
     let (folder, time) = (tempfile::tempdir().unwrap(), Time::new());
     let path = folder.path().join("cache.db");

@@ -28,7 +28,7 @@ use std::{
 
 /// How long a file that cannot be used is left alone.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
-/// Octets of records that share a transaction, and with that the size of the log.
+/// Octets of records that share a transaction, and with that the size of the log. One that is larger has its own.
 const GROUP_MAX: u64 = 4 << 20;
 /// The part of the file that one record may take, as a divisor.
 const RECORD_PART: u64 = 8;
@@ -183,12 +183,12 @@ impl Writer {
         }
     }
 
-    /// One transaction. Returns how many entries there are.
+    /// One transaction, as far as it holds the work; keys that are left are put back. Returns how many entries there are.
     fn write(&self, db: &Connection, entries: u64, work: &Work) -> Result<u64> {
         db.pragma_update(None, "synchronous", if work.purges() { "FULL" } else { "NORMAL" })?;
         let transaction = db.unchecked_transaction()?;
         let (now, wall) = (self.clock)();
-        let (mut come, mut gone, mut octets) = (0_u64, 0, 0);
+        let (mut come, mut gone, mut octets, mut done) = (0_u64, 0, 0, 0);
         if work.everything {
             gone += table::remove_all(db)?;
         }
@@ -199,7 +199,11 @@ impl Writer {
             let kept = self.store.kept(key, now);
             let record = kept.as_ref().map(|kept| kept.encode(now, wall));
             let size = record.as_ref().map_or(0, Vec::len) as u64;
-            let fits = size <= self.options.max_size / RECORD_PART && octets <= GROUP_MAX;
+            let fits = size <= self.options.max_size / RECORD_PART;
+            if fits && octets > 0 && octets + size > GROUP_MAX {
+                break;
+            }
+            done += 1;
             match (kept, record) {
                 (Some(kept), Some(record)) if fits => {
                     octets += size;
@@ -214,6 +218,7 @@ impl Writer {
         }
         gone += table::make_room(db, self.options.max_size, wall)?;
         transaction.commit()?;
+        self.pending.put_back(work.keys.get(done..).unwrap_or_default());
         let entries = entries.saturating_add(come).saturating_sub(gone as u64);
         self.figures.set(table::used(db)?, entries);
         Ok(entries)
