@@ -307,6 +307,31 @@ fn an_answer_that_is_not_what_was_written_is_not_given() {
 }
 
 #[test]
+fn a_row_that_cannot_be_read_costs_no_other() {
+    let (folder, time) = (tempfile::tempdir().unwrap(), Time::new());
+    let path = folder.path().join("cache.db");
+    let first = Process::start(&path, &time);
+    for name in ["a", "b", "c", "d"] {
+        first.put(name, name);
+    }
+    drop(first);
+    let broken = [
+        "UPDATE entries SET key = x'00' WHERE seq = 1",
+        "UPDATE entries SET integration = CAST(x'ff' AS TEXT) WHERE seq = 2",
+        "UPDATE entries SET operation = CAST(x'ff' AS TEXT) WHERE seq = 3",
+    ];
+    rusqlite::Connection::open(&path).unwrap().execute_batch(&broken.join(";")).unwrap();
+    let second = Process::start(&path, &time);
+    assert_eq!(
+        second.told(
+            |notice| matches!(notice, Notice::Restored(done) if (done.entries, done.refused) == (1, 3))
+        ),
+        1
+    );
+    assert_eq!((body(second.get("d")).as_deref(), second.disk.stats().entries), (Some("d"), 1));
+}
+
+#[test]
 fn a_file_of_somebody_else_is_left_alone() {
     let (folder, time) = (tempfile::tempdir().unwrap(), Time::new());
     let text = folder.path().join("notes.txt");
