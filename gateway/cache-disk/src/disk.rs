@@ -26,7 +26,7 @@ pub type Clock = Box<dyn Fn() -> (Instant, SystemTime) + Send>;
 pub struct Options {
     /// The file, on a local disk. It is made when it is missing, for its owner alone; its folder is not.
     pub path: PathBuf,
-    /// How large it may be, in octets. Beside it there is a log of some MiB.
+    /// How large it may be, in octets. Beside it there is a log of some MiB, or of its largest record.
     pub max_size: u64,
 }
 

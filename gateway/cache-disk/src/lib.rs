@@ -19,6 +19,7 @@
 
 mod disk;
 mod error;
+mod group;
 mod mark;
 mod open;
 mod pending;

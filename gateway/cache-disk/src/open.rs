@@ -40,7 +40,7 @@ pub(crate) fn open(path: &Path) -> Result<Connection, OpenError> {
 
 fn ready(path: &Path) -> Result<Connection, OpenError> {
     let failed = |error| named(path, error);
-    let mut connection = Connection::open(path).map_err(failed)?;
+    let connection = Connection::open(path).map_err(failed)?;
     let (application, tables) = owner(&connection).map_err(failed)?;
     if application != APPLICATION && (application, tables) != (0, 0) {
         return Err(OpenError::Foreign { path: path.to_owned() });
@@ -56,7 +56,7 @@ fn ready(path: &Path) -> Result<Connection, OpenError> {
     // Behind the lock: a mark that is left from here on is for the next one who opens it.
     let purged = mark::is_there(path).map_err(|source| unmade(path, source))?;
     if purged || format != FORMAT {
-        begin(&mut connection).map_err(failed)?;
+        begin(&connection).map_err(failed)?;
     }
     if purged {
         mark::take_away(path).map_err(|source| unmade(path, source))?;
@@ -91,25 +91,35 @@ fn is_ours(path: &Path) -> bool {
 }
 
 fn prepare(connection: &Connection) -> Result<(), Error> {
-    // Has an effect on a new file alone, and only here.
-    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    configure(connection)?;
     // Before there is a log: the file itself is to say whose it is.
     connection.pragma_update(None, "application_id", APPLICATION)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "journal_size_limit", LOG_KEPT)?;
-    // What was purged is not to be read in the file's free pages either.
-    connection.pragma_update(None, "secure_delete", "ON")?;
     // Takes the lock now rather than with the first write.
     connection.execute_batch("BEGIN EXCLUSIVE; COMMIT")
 }
 
-/// Makes the tables, in place of those that are there.
-fn begin(connection: &mut Connection) -> Result<(), Error> {
-    let transaction = connection.transaction()?;
+fn configure(connection: &Connection) -> Result<(), Error> {
+    // Whether there is any vacuum is settled before a new file has a table.
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    // What was purged is not to be read in the file's free pages either.
+    connection.pragma_update(None, "secure_delete", "ON")
+}
+
+/// Makes the tables, in place of those that are there. However much is in them, next to nothing of it passes through the
+/// log: its pages are cut off the file instead of being overwritten. Durable when `synchronous` is `FULL`.
+pub(crate) fn begin(db: &Connection) -> Result<(), Error> {
+    db.pragma_update(None, "secure_delete", "FAST")?;
+    db.pragma_update(None, "auto_vacuum", "FULL")?;
+    let transaction = db.unchecked_transaction()?;
     transaction.execute_batch("DROP TABLE IF EXISTS entries; DROP TABLE IF EXISTS tags;")?;
     transaction.execute_batch(include_str!("schema.sql"))?;
     transaction.pragma_update(None, "user_version", FORMAT)?;
-    transaction.commit()
+    transaction.commit()?;
+    configure(db)?;
+    // The pages are given back now, and not with some later checkpoint.
+    db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
 }
 
 /// Gives a damaged file another name, in place of the last one that was damaged.

@@ -3,7 +3,10 @@
 //! The decision: the newest answers that fit into the store, and of those the oldest first, for the store gives up first
 //! what came first. Whatever was purged since the store was made is refused by it, so this may go on while calls are made.
 
-use crate::table::{digest, millis};
+use crate::{
+    group::Group,
+    table::{digest, millis, remove_entry},
+};
 use bascule_cache::{Epoch, Kept, Key, Restored, Store};
 use rusqlite::{Connection, Result, Row};
 use std::time::{Instant, SystemTime};
@@ -36,7 +39,8 @@ pub(crate) fn restore(
         let mut rows = query.query((first_that_fits(db, store, wall)?, millis(wall)))?;
         while let Some(row) = rows.next()?.filter(|_| goes_on()) {
             let Some((key, kept)) = read(row, store, now, wall) else {
-                refused.push(row.get::<_, i64>("seq")?);
+                let octets = row.get_ref("record")?.as_bytes().map_or(0, <[u8]>::len);
+                refused.push((row.get("seq")?, octets as u64));
                 continue;
             };
             let weight = kept.weight();
@@ -47,9 +51,11 @@ pub(crate) fn restore(
         }
     }
     done.refused = refused.len() as u64;
-    for seq in refused {
-        db.prepare_cached("DELETE FROM entries WHERE seq = ?1")?.execute([seq])?;
+    let mut group = Group::begin(db)?;
+    for (seq, octets) in refused {
+        remove_entry(&mut group, seq, octets)?;
     }
+    group.commit()?;
     Ok(done)
 }
 

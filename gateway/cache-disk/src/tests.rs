@@ -70,8 +70,12 @@ impl Process {
     }
 
     fn put(&self, name: &str, body: &str) {
+        self.put_tagged(name, body, name);
+    }
+
+    fn put_tagged(&self, name: &str, body: &str, tag: &str) {
         let scope = self.store.scope("github", "get_user");
-        let tags = Tags::new("github", [name]).unwrap();
+        let tags = Tags::new("github", [tag]).unwrap();
         let entry = Entry {
             status: http::StatusCode::OK,
             headers: http::HeaderMap::new(),
@@ -238,6 +242,58 @@ fn a_batch_that_is_too_large_is_written_in_parts() {
 }
 
 #[test]
+fn a_wide_purge_needs_no_more_than_a_small_log() {
+    const MIB: u64 = 1 << 20;
+    type Act = fn(&Store);
+    let purges: [(Act, u64); 3] = [
+        (|store| store.purge_tag("github", "many"), 1),
+        (|store| assert!(store.purge_operation("github", "get_user")), 0),
+        (|store| assert!(store.purge_integration("github")), 0),
+    ];
+    for (purge, left) in purges {
+        let (folder, time) = (tempfile::tempdir().unwrap(), Time::new());
+        let path = folder.path().join("cache.db");
+        let config = || StoreConfig { max_size: 64 * MIB, max_entry: 16 * MIB };
+        let first = Process::sized(&path, &time, 64 * MIB, config());
+        for index in 0..64 {
+            first.put_tagged(&index.to_string(), &"x".repeat(384 << 10), "many");
+        }
+        first.put("other", "x");
+        first.disk.close();
+        let first = Process::sized(&path, &time, 64 * MIB, config());
+        assert_eq!(first.disk.stats().entries, 65);
+        purge(&first.store);
+        first.disk.settle().unwrap();
+        assert_eq!(first.disk.stats().entries, left);
+        let log = fs::metadata(folder.path().join("cache.db-wal")).unwrap().len();
+        assert!(log < 8 * MIB, "a log of {log} octets");
+        let copy = first.killed(&path);
+        let second = Process::sized(&copy.path().join("cache.db"), &time, 64 * MIB, config());
+        assert_eq!(second.store.stats().entries, left);
+    }
+}
+
+#[test]
+fn a_purge_that_leaves_nothing_gives_the_room_back() {
+    let (folder, time) = (tempfile::tempdir().unwrap(), Time::new());
+    let path = folder.path().join("cache.db");
+    let first = Process::start(&path, &time);
+    for index in 0..32 {
+        first.put(&index.to_string(), &"the body that is looked for".repeat(4096));
+    }
+    first.written(32);
+    assert!(first.store.purge_integration("github"));
+    first.disk.settle().unwrap();
+    let file = fs::read(&path).unwrap();
+    assert!(file.len() < 128 << 10, "{} octets", file.len());
+    assert!(!file.windows(8).any(|window| window == b"the body"));
+    first.put("a", "one");
+    drop(first);
+    let second = Process::start(&path, &time);
+    assert_eq!((body(second.get("a")).as_deref(), second.disk.stats().entries), (Some("one"), 1));
+}
+
+#[test]
 fn the_newest_that_fit_are_restored() {
     let (folder, time) = (tempfile::tempdir().unwrap(), Time::new());
     let path = folder.path().join("cache.db");
@@ -364,6 +420,8 @@ fn the_second_owner_goes_without_and_takes_over_later() {
     drop(first);
     time.pass(LONG);
     second.put("c", "three");
+    second.disk.close();
+    assert_eq!(second.disk.stats().entries, 1);
     drop(second);
     let third = Process::start(&path, &time);
     assert_eq!(

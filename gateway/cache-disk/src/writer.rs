@@ -10,8 +10,10 @@
 //! purge that was pending before.
 
 use crate::{
-    Clock, Notice, OpenError, Options, Unsettled, mark,
-    open::{expunge, move_aside, open, remove},
+    Clock, Notice, OpenError, Options, Unsettled,
+    group::{GROUP_MAX, Group},
+    mark,
+    open::{begin, expunge, move_aside, open, remove},
     pending::{Pending, Work},
     restore::restore,
     table,
@@ -28,8 +30,6 @@ use std::{
 
 /// How long a file that cannot be used is left alone.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
-/// Octets of records that share a transaction, and with that the size of the log. One that is larger has its own.
-const GROUP_MAX: u64 = 4 << 20;
 /// The part of the file that one record may take, as a divisor.
 const RECORD_PART: u64 = 8;
 
@@ -139,7 +139,9 @@ impl Writer {
 
     fn restored(&self, db: &Connection) -> Result<(crate::Restoration, u64)> {
         let clocks = (self.clock)();
-        table::make_room(db, self.options.max_size, clocks.1)?;
+        let mut group = Group::begin(db)?;
+        table::make_room(&mut group, self.options.max_size, clocks.1)?;
+        group.commit()?;
         table::shrink(db)?;
         let restoration = restore(db, &self.store, clocks, || !self.pending.is_closed())?;
         let entries = table::entries(db)?;
@@ -183,18 +185,18 @@ impl Writer {
         }
     }
 
-    /// One transaction, as far as it holds the work; keys that are left are put back. Returns how many entries there are.
+    /// Purges, and then keys as far as they fit into one transaction; the rest of them is put back. Returns how many entries
+    /// there are.
     fn write(&self, db: &Connection, entries: u64, work: &Work) -> Result<u64> {
         db.pragma_update(None, "synchronous", if work.purges() { "FULL" } else { "NORMAL" })?;
-        let transaction = db.unchecked_transaction()?;
-        let (now, wall) = (self.clock)();
         let (mut come, mut gone, mut octets, mut done) = (0_u64, 0, 0, 0);
-        if work.everything {
-            gone += table::remove_all(db)?;
+        let nothing = work.everything || table::leaves_nothing(db, &work.purges)?;
+        let before = if nothing { begin(db).map(|()| 0)? } else { entries };
+        let mut group = Group::begin(db)?;
+        for purge in work.purges.iter().filter(|_| !nothing) {
+            gone += table::purge(&mut group, purge)?;
         }
-        for purge in &work.purges {
-            gone += table::purge(db, purge)?;
-        }
+        let (now, wall) = (self.clock)();
         for key in &work.keys {
             let kept = self.store.kept(key, now);
             let record = kept.as_ref().map(|kept| kept.encode(now, wall));
@@ -216,10 +218,10 @@ impl Writer {
                 }
             }
         }
-        gone += table::make_room(db, self.options.max_size, wall)?;
-        transaction.commit()?;
+        gone += table::make_room(&mut group, self.options.max_size, wall)?;
+        group.commit()?;
         self.pending.put_back(work.keys.get(done..).unwrap_or_default());
-        let entries = entries.saturating_add(come).saturating_sub(gone as u64);
+        let entries = before.saturating_add(come).saturating_sub(gone as u64);
         self.figures.set(table::used(db)?, entries);
         Ok(entries)
     }
