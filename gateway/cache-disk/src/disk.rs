@@ -101,17 +101,11 @@ impl Disk {
         !matches!(self.restored.lock().recv_timeout(most), Err(std::sync::mpsc::RecvTimeoutError::Timeout))
     }
 
-    /// Blocks until every purge so far is on the disk, so that nothing of it comes back however the process ends.
-    ///
-    /// # Errors
-    /// [`Unsettled`]: the file can be neither written nor removed.
-    pub fn settle(&self) -> Result<(), Unsettled> {
-        let (settled, waiting) = sync_channel(1);
-        let closed = || Unsettled(Arc::new(io::Error::other("the file is closed")));
-        if !self.pending.wait(settled) {
-            return Err(closed());
-        }
-        waiting.recv().unwrap_or_else(|_| Err(closed()))
+    /// Calls `told` once, when every purge so far is on the disk, so that nothing of it comes back however the process ends;
+    /// or with [`Unsettled`] when that cannot be. It is called from the thread that writes, or from here where it is clear at
+    /// once, and must not block. How long that takes is the disk's affair: whoever waits sets a bound.
+    pub fn when_settled(&self, told: impl FnOnce(Result<(), Unsettled>) + Send + 'static) {
+        self.pending.wait(Box::new(told));
     }
 
     /// Writes what is pending and closes the file. Blocks; what changes later is not written.

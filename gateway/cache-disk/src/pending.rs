@@ -10,15 +10,14 @@
 use crate::Unsettled;
 use bascule_cache::{Follower, Heard, Key, Purge};
 use parking_lot::{Condvar, Mutex};
-use std::{
-    collections::{HashSet, VecDeque},
-    sync::mpsc::SyncSender,
-};
+use std::collections::{HashSet, VecDeque};
 
 /// Keys that wait, about 2 MiB with their index: some seconds of what a disk takes.
 pub(crate) const KEYS_MAX: usize = 16_384;
 /// Purges that wait.
 pub(crate) const PURGES_MAX: usize = 4096;
+/// Who waits for purges to be on the disk; some may have gone away since.
+pub(crate) const WAITING_MAX: usize = 1024;
 /// Keys that are taken at a time: they share a transaction, which a purge may have to wait for.
 const TAKEN_MAX: usize = 64;
 
@@ -40,8 +39,8 @@ struct State {
     closed: bool,
 }
 
-/// Where somebody waits for the purges so far to be on the disk.
-pub(crate) type Waiting = SyncSender<Result<(), Unsettled>>;
+/// Somebody who waits for the purges so far to be on the disk.
+pub(crate) type Waiting = Box<dyn FnOnce(Result<(), Unsettled>) + Send>;
 
 /// What is to be written together.
 #[derive(Default)]
@@ -94,14 +93,22 @@ impl Pending {
         }
     }
 
-    /// Tells `waiting` when the purges so far are on the disk. False when nobody writes any more.
-    pub(crate) fn wait(&self, waiting: Waiting) -> bool {
-        self.change(|state| {
-            if !state.closed {
-                state.waiting.push(waiting);
-            }
-            !state.closed
-        })
+    /// Tells `waiting` when the purges so far are on the disk, or at once that nobody will.
+    pub(crate) fn wait(&self, waiting: Waiting) {
+        let refused = self.change(|state| {
+            let why = match state.waiting.len() {
+                _ if state.closed => Unsettled::Closed,
+                WAITING_MAX.. => Unsettled::Crowded,
+                _ => {
+                    state.waiting.push(waiting);
+                    return None;
+                }
+            };
+            Some((waiting, why))
+        });
+        if let Some((waiting, why)) = refused {
+            waiting(Err(why));
+        }
     }
 
     /// What is pending is still taken, and nothing that comes later.

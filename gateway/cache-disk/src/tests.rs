@@ -1,6 +1,6 @@
 //! What comes back after a restart, what never does, and what happens to a file that cannot be used.
 
-use crate::{Clock, Disk, Notice, OpenError, Options, pending::*, table};
+use crate::{Clock, Disk, Notice, OpenError, Options, Unsettled, pending::*, table};
 use bascule_cache::{Entry, Follower, Heard, Key, KeyBuilder, Purge, Store, StoreConfig, Stored, Tags};
 use parking_lot::Mutex;
 use std::{
@@ -11,6 +11,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
+        mpsc::{Sender, channel},
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -69,6 +70,15 @@ impl Process {
         Self { store, disk, notices, time: time.clone() }
     }
 
+    /// One whose file is written only when it is told to go on.
+    fn held(path: &Path, time: &Time, config: StoreConfig) -> (Self, Sender<()>) {
+        let (go_on, held) = channel();
+        let (store, options) = (Store::new(config), Options { path: path.to_owned(), max_size: 64 << 20 });
+        let hold = Box::new(move |_| held.recv().unwrap());
+        let disk = Disk::start(options, Arc::clone(&store), time.clock(), hold).unwrap();
+        (Self { store, disk, notices: Arc::default(), time: time.clone() }, go_on)
+    }
+
     fn put(&self, name: &str, body: &str) {
         self.put_tagged(name, body, name);
     }
@@ -96,10 +106,17 @@ impl Process {
         Some((String::from_utf8(entry.body.to_vec()).unwrap(), entry.age(now)))
     }
 
+    /// Waits until every purge so far is on the disk.
+    fn settle(&self) -> Result<(), Unsettled> {
+        let (told, settled) = channel();
+        self.disk.when_settled(move |result| told.send(result).unwrap());
+        settled.recv().unwrap()
+    }
+
     /// Waits until the file holds so many keys.
     fn written(&self, entries: u64) {
         while self.disk.stats().entries != entries {
-            self.disk.settle().unwrap();
+            self.settle().unwrap();
         }
     }
 
@@ -172,7 +189,7 @@ fn a_purge_that_is_settled_survives_whatever_ends_the_process() {
         let second = Process::start(&path, &time);
         assert_eq!(body(second.get("a")).as_deref(), Some("one"));
         purge(&second.store);
-        second.disk.settle().unwrap();
+        second.settle().unwrap();
         let copy = second.killed(&path);
         let third = Process::start(&copy.path().join("cache.db"), &time);
         assert_eq!(third.get("a"), None, "purged by {what}");
@@ -220,13 +237,9 @@ fn a_batch_that_is_too_large_is_written_in_parts() {
     const MIB: usize = 1 << 20;
     let (folder, time) = (tempfile::tempdir().unwrap(), Time::new());
     let path = folder.path().join("cache.db");
-    let store = Store::new(StoreConfig { max_size: 64 << 20, max_entry: 16 << 20 });
-    let (go_on, held) = std::sync::mpsc::channel::<()>();
-    // The thread is held at the end of the restoration, so that all keys are in one batch.
-    let hold = Box::new(move |_| held.recv().unwrap());
-    let options = Options { path: path.clone(), max_size: 64 << 20 };
-    let disk = Disk::start(options, Arc::clone(&store), time.clock(), hold).unwrap();
-    let first = Process { store, disk, notices: Arc::default(), time: time.clone() };
+    let config = || StoreConfig { max_size: 64 << 20, max_entry: 16 << 20 };
+    // So that all keys are in one batch.
+    let (first, go_on) = Process::held(&path, &time, config());
     for index in 0..16 {
         first.put(&format!("user {index}"), &"x".repeat(MIB));
     }
@@ -235,8 +248,7 @@ fn a_batch_that_is_too_large_is_written_in_parts() {
     go_on.send(()).unwrap();
     first.disk.close();
     assert_eq!((first.disk.stats().entries, first.disk.stats().skipped), (17, 1));
-    let config = StoreConfig { max_size: 64 << 20, max_entry: 16 << 20 };
-    let second = Process::sized(&path, &time, 64 << 20, config);
+    let second = Process::sized(&path, &time, 64 << 20, config());
     assert!((0..16).all(|index| second.get(&format!("user {index}")).is_some()));
     assert!(second.get("last").is_some() && second.get("too large").is_none());
 }
@@ -263,7 +275,7 @@ fn a_wide_purge_needs_no_more_than_a_small_log() {
         let first = Process::sized(&path, &time, 64 * MIB, config());
         assert_eq!(first.disk.stats().entries, 65);
         purge(&first.store);
-        first.disk.settle().unwrap();
+        first.settle().unwrap();
         assert_eq!(first.disk.stats().entries, left);
         let log = fs::metadata(folder.path().join("cache.db-wal")).unwrap().len();
         assert!(log < 8 * MIB, "a log of {log} octets");
@@ -283,7 +295,7 @@ fn a_purge_that_leaves_nothing_gives_the_room_back() {
     }
     first.written(32);
     assert!(first.store.purge_integration("github"));
-    first.disk.settle().unwrap();
+    first.settle().unwrap();
     let file = fs::read(&path).unwrap();
     assert!(file.len() < 128 << 10, "{} octets", file.len());
     assert!(!file.windows(8).any(|window| window == b"the body"));
@@ -400,7 +412,7 @@ fn a_file_of_somebody_else_is_left_alone() {
         assert_eq!(process.told(|notice| matches!(notice, Notice::Unusable(OpenError::Foreign { .. }))), 1);
         process.put("a", "one");
         process.store.purge_key(&key("a"));
-        process.disk.settle().unwrap();
+        process.settle().unwrap();
         drop(process);
         assert_eq!(fs::read(&path).unwrap(), before);
     }
@@ -415,7 +427,7 @@ fn the_second_owner_goes_without_and_takes_over_later() {
     let second = Process::start(&path, &time);
     assert_eq!(second.told(|notice| matches!(notice, Notice::Unusable(OpenError::InUse { .. }))), 1);
     second.put("b", "two");
-    second.disk.settle().unwrap();
+    second.settle().unwrap();
     assert_eq!((body(second.get("b")).as_deref(), second.disk.stats().skipped), (Some("two"), 1));
     drop(first);
     time.pass(LONG);
@@ -439,7 +451,7 @@ fn a_purge_holds_though_another_process_has_the_file() {
     old.put("a", "one");
     let new = Process::start(&path, &time);
     new.store.purge_key(&key("a"));
-    new.disk.settle().unwrap();
+    new.settle().unwrap();
     // It is killed before it can open the file: nothing more is heard of it.
     std::mem::forget(new.disk);
     // The old one ends in order: what it had stored is in the file.
@@ -461,9 +473,9 @@ fn a_purge_that_cannot_even_leave_a_mark_is_an_error_until_it_can() {
     let mark = folder.path().join("cache.db-purged");
     fs::create_dir(&mark).unwrap();
     new.store.purge_key(&key("a"));
-    assert!(new.disk.settle().is_err());
+    assert!(new.settle().is_err());
     fs::remove_dir(&mark).unwrap();
-    assert!(new.disk.settle().is_ok() && mark.is_file());
+    assert!(new.settle().is_ok() && mark.is_file());
     drop((old, new));
     assert_eq!(Process::start(&path, &time).get("a"), None);
     assert!(!mark.exists());
@@ -482,7 +494,7 @@ fn a_file_that_cannot_be_written_is_given_up_once_and_purges_hold() {
     for index in 0..4 {
         second.put(&format!("user {index}"), "x");
         second.store.purge_tag("github", "a");
-        second.disk.settle().unwrap();
+        second.settle().unwrap();
     }
     assert_eq!(second.told(|notice| matches!(notice, Notice::GivenUp(_))), 1);
     assert!(!path.exists(), "what purges cannot reach is gone");
@@ -503,9 +515,9 @@ fn a_purge_that_reaches_no_file_and_cannot_remove_it_is_an_error() {
     assert_eq!(process.told(|notice| matches!(notice, Notice::Unusable(_))), 1);
     process.put("a", "one");
     process.store.purge_key(&key("a"));
-    assert!(process.disk.settle().is_err() && process.get("a").is_none());
+    assert!(process.settle().is_err() && process.get("a").is_none());
     fs::remove_dir(&path).unwrap();
-    assert!(process.disk.settle().is_ok());
+    assert!(process.settle().is_ok());
 }
 
 #[test]
@@ -532,6 +544,23 @@ fn a_key_too_many_is_skipped_and_a_purge_too_many_becomes_one_of_everything() {
         keys += work.keys.len();
     }
     assert_eq!(keys, KEYS_MAX, "what is pending is written before the end");
+}
+
+#[test]
+fn those_who_wait_for_a_slow_file_are_bounded() {
+    let (folder, time) = (tempfile::tempdir().unwrap(), Time::new());
+    let (process, go_on) = Process::held(&folder.path().join("cache.db"), &time, StoreConfig::default());
+    let (told, settled) = channel();
+    for _ in 0..=WAITING_MAX {
+        let told = told.clone();
+        process.disk.when_settled(move |result| told.send(result).unwrap());
+    }
+    assert!(matches!(settled.try_recv(), Ok(Err(Unsettled::Crowded))));
+    assert!(settled.try_recv().is_err(), "the others wait");
+    go_on.send(()).unwrap();
+    assert!((0..WAITING_MAX).all(|_| settled.recv().unwrap().is_ok()));
+    process.disk.close();
+    assert!(matches!(process.settle(), Err(Unsettled::Closed)));
 }
 
 #[test]

@@ -102,8 +102,7 @@ impl Writer {
             let (next, settled) = self.work(file, work);
             file = next;
             for waiting in waiting {
-                // Who asked may have gone.
-                let _ = waiting.send(settled.clone());
+                waiting(settled.clone());
             }
         }
     }
@@ -274,5 +273,5 @@ impl Behind {
 }
 
 fn unsettled(error: io::Error) -> Unsettled {
-    Unsettled(Arc::new(error))
+    Unsettled::Storage(Arc::new(error))
 }
