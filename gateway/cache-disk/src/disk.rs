@@ -108,7 +108,8 @@ impl Disk {
         self.pending.wait(Box::new(told));
     }
 
-    /// Writes what is pending and closes the file. Blocks; what changes later is not written.
+    /// Writes what is pending and closes the file. Blocks. What is stored later is not written; what is purged later leaves a
+    /// mark, with which the next start begins empty.
     pub fn close(&self) {
         self.pending.close();
         if let Some(writer) = self.writer.lock().take() {

@@ -2,15 +2,18 @@
 //!
 //! The decision: both are bounded, and differ in what happens beyond. A key too many is skipped and counted: it is one miss
 //! after the next start. A purge too many makes all of them a purge of everything: that costs more misses, and is never
-//! forgotten.
+//! forgotten, not even when it comes after the file was closed.
 //!
 //! Purges are taken before keys, whatever came first. That is right because a purge has taken effect in the store before it
 //! comes here, and what a key stands for is read from the store after that.
 
-use crate::Unsettled;
+use crate::{Unsettled, mark};
 use bascule_cache::{Follower, Heard, Key, Purge};
 use parking_lot::{Condvar, Mutex};
-use std::collections::{HashSet, VecDeque};
+use std::{
+    collections::{HashSet, VecDeque},
+    path::{Path, PathBuf},
+};
 
 /// Keys that wait, about 2 MiB with their index: some seconds of what a disk takes.
 pub(crate) const KEYS_MAX: usize = 16_384;
@@ -37,6 +40,8 @@ struct State {
     waiting: Vec<Waiting>,
     skipped: u64,
     closed: bool,
+    /// The file that nobody writes any more and that no purge has missed yet.
+    left: Option<PathBuf>,
 }
 
 /// Somebody who waits for the purges so far to be on the disk.
@@ -116,6 +121,24 @@ impl Pending {
         self.change(|state| state.closed = true);
     }
 
+    /// Nobody takes any more. The first purge that comes after what was taken leaves a mark beside the file, if one is given:
+    /// the process is about to end, and this is all that can be done for it.
+    pub(crate) fn end(&self, file: Option<&Path>) {
+        let missed = self.change(|state| {
+            state.left = file.map(Path::to_owned);
+            state.purges()
+        });
+        if missed {
+            self.miss();
+        }
+    }
+
+    fn miss(&self) {
+        let left = self.change(|state| state.left.take());
+        // The one wait of a follower, for two syncs. Nobody is left who could be told that it failed.
+        let _ = left.map(|file| mark::leave(&file));
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.state.lock().closed
     }
@@ -130,17 +153,13 @@ impl Pending {
     }
 
     fn purge(&self, purge: Purge) {
-        self.change(|state| {
-            if state.everything || state.purges.last() == Some(&purge) {
-                return;
-            }
-            if purge == Purge::Everything || state.purges.len() >= PURGES_MAX {
-                state.everything = true;
-                state.purges = Vec::new();
-            } else {
-                state.purges.push(purge);
-            }
+        let ended = self.change(|state| {
+            state.purge(purge);
+            state.left.is_some()
         });
+        if ended {
+            self.miss();
+        }
     }
 
     fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
@@ -152,7 +171,23 @@ impl Pending {
 
 impl State {
     fn is_empty(&self) -> bool {
-        self.keys.is_empty() && self.purges.is_empty() && !self.everything && self.waiting.is_empty()
+        self.keys.is_empty() && !self.purges() && self.waiting.is_empty()
+    }
+
+    fn purges(&self) -> bool {
+        self.everything || !self.purges.is_empty()
+    }
+
+    fn purge(&mut self, purge: Purge) {
+        if self.everything || self.purges.last() == Some(&purge) {
+            return;
+        }
+        if purge == Purge::Everything || self.purges.len() >= PURGES_MAX {
+            self.everything = true;
+            self.purges = Vec::new();
+        } else {
+            self.purges.push(purge);
+        }
     }
 }
 

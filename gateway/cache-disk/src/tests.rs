@@ -547,6 +547,36 @@ fn a_key_too_many_is_skipped_and_a_purge_too_many_becomes_one_of_everything() {
 }
 
 #[test]
+fn a_purge_after_the_file_was_closed_is_not_forgotten() {
+    let (folder, time) = (tempfile::tempdir().unwrap(), Time::new());
+    let path = folder.path().join("cache.db");
+    let first = Process::start(&path, &time);
+    first.put("a", "one");
+    first.disk.close();
+    first.store.purge_key(&key("a"));
+    drop(first);
+    let second = Process::start(&path, &time);
+    assert_eq!(second.get("a"), None);
+    second.put("b", "two");
+    second.disk.close();
+    second.put("c", "three");
+    drop(second);
+    let third = Process::start(&path, &time);
+    assert_eq!(
+        (body(third.get("b")).as_deref(), third.get("c")),
+        (Some("two"), None),
+        "only a purge does that"
+    );
+    // Nor is one beside a file of somebody else.
+    let other = folder.path().join("notes.txt");
+    fs::write(&other, "nothing to do with caches").unwrap();
+    let fourth = Process::start(&other, &time);
+    fourth.disk.close();
+    fourth.store.purge_key(&key("a"));
+    assert!(!folder.path().join("notes.txt-purged").exists());
+}
+
+#[test]
 fn those_who_wait_for_a_slow_file_are_bounded() {
     let (folder, time) = (tempfile::tempdir().unwrap(), Time::new());
     let (process, go_on) = Process::held(&folder.path().join("cache.db"), &time, StoreConfig::default());

@@ -105,6 +105,9 @@ impl Writer {
                 waiting(settled.clone());
             }
         }
+        let foreign = matches!(file, File::Closed(Closed { behind: Behind::Foreign, .. }));
+        drop(file);
+        self.pending.end(Some(self.options.path.as_path()).filter(|_| !foreign));
     }
 
     fn first(&self) -> File {
