@@ -150,6 +150,21 @@ async fn what_was_purged_stays_purged_however_the_gateway_ends() {
 }
 
 #[tokio::test]
+async fn a_purge_at_a_gateway_that_goes_without_the_file_holds_for_the_next_one() {
+    let provider = provider().await;
+    let folder = folder(&provider);
+    let old = start(folder.path()).await;
+    call(&old, "a", "rule", "de").await;
+    written(&old, 1.0).await;
+    let new = start(folder.path()).await;
+    assert_eq!(new.admin().send(Method::DELETE, "/integrations/api/cache", "").await.status, 204);
+    kill(new).await;
+    old.signal("TERM").await;
+    assert_eq!(old.ended().await.0, Some(0));
+    assert_eq!(source(&call(&start(folder.path()).await, "a", "rule", "de").await), "upstream");
+}
+
+#[tokio::test]
 async fn another_configuration_never_sees_what_was_stored_under_the_old_one() {
     let provider = provider().await;
     let folder = folder(&provider);

@@ -26,7 +26,7 @@ pub type Clock = Box<dyn Fn() -> (Instant, SystemTime) + Send>;
 pub struct Options {
     /// The file, on a local disk. It is made when it is missing, for its owner alone; its folder is not.
     pub path: PathBuf,
-    /// How large it may be, in octets. Beside it there is a log of some MiB.
+    /// How large it may be, in octets. Beside it there is a log of some MiB, or of its largest record.
     pub max_size: u64,
 }
 
@@ -101,20 +101,15 @@ impl Disk {
         !matches!(self.restored.lock().recv_timeout(most), Err(std::sync::mpsc::RecvTimeoutError::Timeout))
     }
 
-    /// Blocks until every purge so far is on the disk, so that nothing of it comes back however the process ends.
-    ///
-    /// # Errors
-    /// [`Unsettled`]: the file can be neither written nor removed.
-    pub fn settle(&self) -> Result<(), Unsettled> {
-        let (settled, waiting) = sync_channel(1);
-        let closed = || Unsettled(Arc::new(io::Error::other("the file is closed")));
-        if !self.pending.wait(settled) {
-            return Err(closed());
-        }
-        waiting.recv().unwrap_or_else(|_| Err(closed()))
+    /// Calls `told` once, when every purge so far is on the disk, so that nothing of it comes back however the process ends;
+    /// or with [`Unsettled`] when that cannot be. It is called from the thread that writes, or from here where it is clear at
+    /// once, and must not block. How long that takes is the disk's affair: whoever waits sets a bound.
+    pub fn when_settled(&self, told: impl FnOnce(Result<(), Unsettled>) + Send + 'static) {
+        self.pending.wait(Box::new(told));
     }
 
-    /// Writes what is pending and closes the file. Blocks; what changes later is not written.
+    /// Writes what is pending and closes the file. Blocks. What is stored later is not written; what is purged later leaves a
+    /// mark, with which the next start begins empty.
     pub fn close(&self) {
         self.pending.close();
         if let Some(writer) = self.writer.lock().take() {

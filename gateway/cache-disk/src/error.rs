@@ -46,8 +46,17 @@ pub enum OpenError {
     },
 }
 
-/// A purge has taken effect, but the file can be neither written nor removed: what was purged may come back with the next
-/// start.
+/// A purge has taken effect, but nobody vouches for the disk: what was purged may come back with the next start.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("the purge has taken effect, but the file of the cache can be neither written nor removed")]
-pub struct Unsettled(#[source] pub(crate) Arc<io::Error>);
+#[non_exhaustive]
+pub enum Unsettled {
+    /// The file can be neither written nor removed, nor marked where another process has it.
+    #[error("the file of the cache can be neither written nor removed")]
+    Storage(#[source] Arc<io::Error>),
+    /// As many wait for the file as may.
+    #[error("too many purges wait for the file of the cache")]
+    Crowded,
+    /// The file was closed, as the process is about to end.
+    #[error("the file of the cache is closed")]
+    Closed,
+}

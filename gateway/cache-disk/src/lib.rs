@@ -7,7 +7,8 @@
 //!
 //! Three decisions. **The file is worth nothing**: whatever is wrong with it (damage, a full disk, another owner), calls
 //! go on without it, and a [`Notice`] says so. **A purge is worth everything**: it is never skipped, it is on the disk
-//! (fsync) when [`Disk::settle`] returns, and where it cannot be written the file is removed instead. **What waits to be
+//! (fsync) when [`Disk::when_settled`] says so; where it cannot be written the file is removed instead, and where another process
+//! has the file, a mark beside it makes the next one who opens it begin empty. **What waits to be
 //! written is keys**: the thread asks the store what is there when it comes to write it, so that nothing older than what is
 //! stored, and nothing that was purged, is ever written.
 //!
@@ -18,6 +19,8 @@
 
 mod disk;
 mod error;
+mod group;
+mod mark;
 mod open;
 mod pending;
 mod restore;

@@ -6,7 +6,7 @@
 //! The decision: only a file that says that it is ours is ever emptied, moved or removed. Whoever names another file by
 //! mistake loses nothing but the cache's warm start.
 
-use crate::OpenError;
+use crate::{OpenError, mark};
 use rusqlite::{Connection, Error, ErrorCode};
 use std::{
     ffi::OsString,
@@ -28,9 +28,9 @@ const APPLICATION_AT: u64 = 68;
 /// The one format; a file of another one begins anew, as it is a cache.
 const FORMAT: i64 = 1;
 
-/// Opens the file, and makes it when it is missing.
+/// Opens the file, and makes it when it is missing. It begins empty where a [mark] says that purges have not reached it.
 pub(crate) fn open(path: &Path) -> Result<Connection, OpenError> {
-    create(path).map_err(|source| OpenError::Create { path: path.to_owned(), source })?;
+    create(path).map_err(|source| unmade(path, source))?;
     match ready(path) {
         // It has no owner who could read it: to close it here gives up nobody's lock.
         Err(OpenError::Damaged { .. }) if !is_ours(path) => Err(OpenError::Foreign { path: path.to_owned() }),
@@ -40,7 +40,7 @@ pub(crate) fn open(path: &Path) -> Result<Connection, OpenError> {
 
 fn ready(path: &Path) -> Result<Connection, OpenError> {
     let failed = |error| named(path, error);
-    let mut connection = Connection::open(path).map_err(failed)?;
+    let connection = Connection::open(path).map_err(failed)?;
     let (application, tables) = owner(&connection).map_err(failed)?;
     if application != APPLICATION && (application, tables) != (0, 0) {
         return Err(OpenError::Foreign { path: path.to_owned() });
@@ -53,8 +53,13 @@ fn ready(path: &Path) -> Result<Connection, OpenError> {
     }
     let format: i64 =
         connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
-    if format != FORMAT {
-        begin(&mut connection).map_err(failed)?;
+    // Behind the lock: a mark that is left from here on is for the next one who opens it.
+    let purged = mark::is_there(path).map_err(|source| unmade(path, source))?;
+    if purged || format != FORMAT {
+        begin(&connection).map_err(failed)?;
+    }
+    if purged {
+        mark::take_away(path).map_err(|source| unmade(path, source))?;
     }
     Ok(connection)
 }
@@ -86,25 +91,35 @@ fn is_ours(path: &Path) -> bool {
 }
 
 fn prepare(connection: &Connection) -> Result<(), Error> {
-    // Has an effect on a new file alone, and only here.
-    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    configure(connection)?;
     // Before there is a log: the file itself is to say whose it is.
     connection.pragma_update(None, "application_id", APPLICATION)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "journal_size_limit", LOG_KEPT)?;
-    // What was purged is not to be read in the file's free pages either.
-    connection.pragma_update(None, "secure_delete", "ON")?;
     // Takes the lock now rather than with the first write.
     connection.execute_batch("BEGIN EXCLUSIVE; COMMIT")
 }
 
-/// Makes the tables, in place of those of another format.
-fn begin(connection: &mut Connection) -> Result<(), Error> {
-    let transaction = connection.transaction()?;
+fn configure(connection: &Connection) -> Result<(), Error> {
+    // Whether there is any vacuum is settled before a new file has a table.
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    // What was purged is not to be read in the file's free pages either.
+    connection.pragma_update(None, "secure_delete", "ON")
+}
+
+/// Makes the tables, in place of those that are there. However much is in them, next to nothing of it passes through the
+/// log: its pages are cut off the file instead of being overwritten. Durable when `synchronous` is `FULL`.
+pub(crate) fn begin(db: &Connection) -> Result<(), Error> {
+    db.pragma_update(None, "secure_delete", "FAST")?;
+    db.pragma_update(None, "auto_vacuum", "FULL")?;
+    let transaction = db.unchecked_transaction()?;
     transaction.execute_batch("DROP TABLE IF EXISTS entries; DROP TABLE IF EXISTS tags;")?;
     transaction.execute_batch(include_str!("schema.sql"))?;
     transaction.pragma_update(None, "user_version", FORMAT)?;
-    transaction.commit()
+    transaction.commit()?;
+    configure(db)?;
+    // The pages are given back now, and not with some later checkpoint.
+    db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
 }
 
 /// Gives a damaged file another name, in place of the last one that was damaged.
@@ -120,8 +135,7 @@ pub(crate) fn move_aside(path: &Path) -> io::Result<PathBuf> {
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     remove_if_there(path)?;
     remove_if_there(&beside(path, "-wal"))?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+    sync_folder(path)
 }
 
 /// [`remove`] where the file could not be opened: one that cannot say that it is ours stays, which is an error.
@@ -135,17 +149,27 @@ pub(crate) fn expunge(path: &Path) -> io::Result<()> {
     remove(path)
 }
 
-fn remove_if_there(path: &Path) -> io::Result<()> {
+/// Has the system write down which files are in the folder of this one.
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+pub(crate) fn remove_if_there(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => Ok(()),
     }
 }
 
-fn beside(path: &Path, ending: &str) -> PathBuf {
+pub(crate) fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(ending);
     name.into()
+}
+
+fn unmade(path: &Path, source: io::Error) -> OpenError {
+    OpenError::Create { path: path.to_owned(), source }
 }
 
 fn named(path: &Path, error: Error) -> OpenError {

@@ -3,7 +3,10 @@
 //! The decision: the newest answers that fit into the store, and of those the oldest first, for the store gives up first
 //! what came first. Whatever was purged since the store was made is refused by it, so this may go on while calls are made.
 
-use crate::table::{digest, millis};
+use crate::{
+    group::Group,
+    table::{digest, millis, remove_entry},
+};
 use bascule_cache::{Epoch, Kept, Key, Restored, Store};
 use rusqlite::{Connection, Result, Row};
 use std::time::{Instant, SystemTime};
@@ -35,8 +38,9 @@ pub(crate) fn restore(
         )?;
         let mut rows = query.query((first_that_fits(db, store, wall)?, millis(wall)))?;
         while let Some(row) = rows.next()?.filter(|_| goes_on()) {
-            let Some((key, kept)) = read(row, store, now, wall)? else {
-                refused.push(row.get::<_, i64>("seq")?);
+            let Some((key, kept)) = read(row, store, now, wall) else {
+                let octets = row.get_ref("record")?.as_bytes().map_or(0, <[u8]>::len);
+                refused.push((row.get("seq")?, octets as u64));
                 continue;
             };
             let weight = kept.weight();
@@ -47,9 +51,11 @@ pub(crate) fn restore(
         }
     }
     done.refused = refused.len() as u64;
-    for seq in refused {
-        db.prepare_cached("DELETE FROM entries WHERE seq = ?1")?.execute([seq])?;
+    let mut group = Group::begin(db)?;
+    for (seq, octets) in refused {
+        remove_entry(&mut group, seq, octets)?;
     }
+    group.commit()?;
     Ok(done)
 }
 
@@ -68,15 +74,16 @@ fn first_that_fits(db: &Connection, store: &Store, wall: SystemTime) -> Result<i
     Ok(first)
 }
 
-/// A row; none if it is not what was written.
-fn read(row: &Row<'_>, store: &Store, now: Instant, wall: SystemTime) -> Result<Option<(Key, Kept)>> {
-    let key: [u8; 32] = row.get("key")?;
-    let (key, record, proof) = (Key::from_bytes(key), row.get_ref("record")?, row.get_ref("digest")?);
-    let (Ok(record), Ok(proof)) = (record.as_blob(), proof.as_blob()) else { return Ok(None) };
-    if digest(&key, record).as_ref() != proof {
-        return Ok(None);
+/// A row; none if it is not what was written, be it of another length or no text.
+fn read(row: &Row<'_>, store: &Store, now: Instant, wall: SystemTime) -> Option<(Key, Kept)> {
+    // The row is there, so what fails here is what is in it.
+    let key = Key::from_bytes(row.get("key").ok()?);
+    let record = row.get_ref("record").ok()?.as_blob().ok()?;
+    if digest(&key, record).as_ref() != row.get_ref("digest").ok()?.as_blob().ok()? {
+        return None;
     }
-    let (integration, operation): (String, String) = (row.get("integration")?, row.get("operation")?);
+    let (integration, operation): (String, String) =
+        (row.get("integration").ok()?, row.get("operation").ok()?);
     let scope = store.scope(&integration, &operation);
-    Ok(Kept::decode(record, &scope, now, wall).ok().map(|kept| (key, kept)))
+    Kept::decode(record, &scope, now, wall).ok().map(|kept| (key, kept))
 }

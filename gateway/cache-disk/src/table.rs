@@ -1,8 +1,9 @@
 //! The statements.
 
+use crate::group::Group;
 use aws_lc_rs::digest::{Context, Digest, SHA256};
 use bascule_cache::{Kept, Key, Purge};
-use rusqlite::{Connection, Result, params};
+use rusqlite::{Connection, Params, Result, params};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Keeps the digests apart from any other use of SHA-256.
@@ -10,6 +11,9 @@ const DOMAIN: &[u8] = b"bascule-cache-disk-1";
 
 /// Entries that are given up at a time for lack of room.
 const GIVEN_UP: u32 = 32;
+
+/// Entries that are looked for at a time when they are removed.
+const FOUND_MAX: u32 = 4096;
 
 /// Writes what is stored under a key, in place of what was. Returns how many entries that were there are gone: one or none.
 pub(crate) fn put(
@@ -50,41 +54,71 @@ pub(crate) fn remove(db: &Connection, key: &Key) -> Result<usize> {
     db.prepare_cached("DELETE FROM entries WHERE key = ?1")?.execute([&key.as_bytes()[..]])
 }
 
-pub(crate) fn purge(db: &Connection, purge: &Purge) -> Result<usize> {
+pub(crate) fn purge(group: &mut Group<'_>, purge: &Purge) -> Result<usize> {
     match purge {
-        Purge::Everything => remove_all(db),
-        Purge::Key(key) => remove(db, key),
-        Purge::Integration(integration) => {
-            db.prepare_cached("DELETE FROM entries WHERE integration = ?1")?.execute([integration])
+        Purge::Everything => remove_where(group, "TRUE", []),
+        Purge::Key(key) => remove_where(group, "key = ?1", [&key.as_bytes()[..]]),
+        Purge::Integration(integration) => remove_where(group, "integration = ?1", [integration]),
+        Purge::Operation { integration, operation } => {
+            remove_where(group, "integration = ?1 AND operation = ?2", [integration, operation])
         }
-        Purge::Operation { integration, operation } => db
-            .prepare_cached("DELETE FROM entries WHERE integration = ?1 AND operation = ?2")?
-            .execute([integration, operation]),
-        Purge::Tag(number) => db
-            .prepare_cached("DELETE FROM entries WHERE seq IN (SELECT entry FROM tags WHERE tag = ?1)")?
-            .execute([number]),
+        Purge::Tag(number) => remove_where(group, "seq IN (SELECT entry FROM tags WHERE tag = ?1)", [number]),
     }
 }
 
-pub(crate) fn remove_all(db: &Connection) -> Result<usize> {
-    db.execute("DELETE FROM entries", [])
+/// Whether one of the purges leaves nothing, by what an index says.
+pub(crate) fn leaves_nothing(db: &Connection, purges: &[Purge]) -> Result<bool> {
+    for purge in purges {
+        let Purge::Integration(integration) = purge else { continue };
+        let mut others = db.prepare_cached("SELECT 1 FROM entries WHERE integration <> ?1")?;
+        if !others.exists([integration])? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Gives up what is dead, and what was stored first until the rest fits.
-pub(crate) fn make_room(db: &Connection, max_size: u64, wall: SystemTime) -> Result<usize> {
-    let mut gone = db.prepare_cached("DELETE FROM entries WHERE ends <= ?1")?.execute([millis(wall)])?;
-    while used(db)? > max_size {
-        let first = db
-            .prepare_cached(
-                "DELETE FROM entries WHERE seq IN (SELECT seq FROM entries ORDER BY seq LIMIT ?1)",
-            )?
-            .execute([GIVEN_UP])?;
+pub(crate) fn make_room(group: &mut Group<'_>, max_size: u64, wall: SystemTime) -> Result<usize> {
+    let mut gone = remove_where(group, "ends <= ?1", [millis(wall)])?;
+    while used(group.db())? > max_size {
+        let first =
+            remove_found(group, "SELECT seq, length(record) FROM entries ORDER BY seq LIMIT ?1", [GIVEN_UP])?;
         if first == 0 {
             break;
         }
         gone += first;
     }
     Ok(gone)
+}
+
+fn remove_where(group: &mut Group<'_>, condition: &str, params: impl Params + Clone) -> Result<usize> {
+    let find = format!("SELECT seq, length(record) FROM entries WHERE {condition} LIMIT {FOUND_MAX}");
+    let mut gone = 0;
+    loop {
+        let found = remove_found(group, &find, params.clone())?;
+        gone += found;
+        if found < FOUND_MAX as usize {
+            return Ok(gone);
+        }
+    }
+}
+
+fn remove_found(group: &mut Group<'_>, find: &str, params: impl Params) -> Result<usize> {
+    let found = group
+        .db()
+        .prepare_cached(find)?
+        .query_map(params, |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<Vec<(i64, i64)>>>()?;
+    for (seq, octets) in &found {
+        remove_entry(group, *seq, u64::try_from(*octets).unwrap_or_default())?;
+    }
+    Ok(found.len())
+}
+
+pub(crate) fn remove_entry(group: &mut Group<'_>, seq: i64, octets: u64) -> Result<()> {
+    group.db().prepare_cached("DELETE FROM entries WHERE seq = ?1")?.execute([seq])?;
+    group.add(octets)
 }
 
 /// Octets of the file that hold something.

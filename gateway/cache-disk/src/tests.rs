@@ -1,6 +1,6 @@
 //! What comes back after a restart, what never does, and what happens to a file that cannot be used.
 
-use crate::{Clock, Disk, Notice, OpenError, Options, pending::*, table};
+use crate::{Clock, Disk, Notice, OpenError, Options, Unsettled, pending::*, table};
 use bascule_cache::{Entry, Follower, Heard, Key, KeyBuilder, Purge, Store, StoreConfig, Stored, Tags};
 use parking_lot::Mutex;
 use std::{
@@ -11,6 +11,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
+        mpsc::{Sender, channel},
     },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -69,9 +70,22 @@ impl Process {
         Self { store, disk, notices, time: time.clone() }
     }
 
+    /// One whose file is written only when it is told to go on.
+    fn held(path: &Path, time: &Time, config: StoreConfig) -> (Self, Sender<()>) {
+        let (go_on, held) = channel();
+        let (store, options) = (Store::new(config), Options { path: path.to_owned(), max_size: 64 << 20 });
+        let hold = Box::new(move |_| held.recv().unwrap());
+        let disk = Disk::start(options, Arc::clone(&store), time.clock(), hold).unwrap();
+        (Self { store, disk, notices: Arc::default(), time: time.clone() }, go_on)
+    }
+
     fn put(&self, name: &str, body: &str) {
+        self.put_tagged(name, body, name);
+    }
+
+    fn put_tagged(&self, name: &str, body: &str, tag: &str) {
         let scope = self.store.scope("github", "get_user");
-        let tags = Tags::new("github", [name]).unwrap();
+        let tags = Tags::new("github", [tag]).unwrap();
         let entry = Entry {
             status: http::StatusCode::OK,
             headers: http::HeaderMap::new(),
@@ -92,10 +106,17 @@ impl Process {
         Some((String::from_utf8(entry.body.to_vec()).unwrap(), entry.age(now)))
     }
 
+    /// Waits until every purge so far is on the disk.
+    fn settle(&self) -> Result<(), Unsettled> {
+        let (told, settled) = channel();
+        self.disk.when_settled(move |result| told.send(result).unwrap());
+        settled.recv().unwrap()
+    }
+
     /// Waits until the file holds so many keys.
     fn written(&self, entries: u64) {
         while self.disk.stats().entries != entries {
-            self.disk.settle().unwrap();
+            self.settle().unwrap();
         }
     }
 
@@ -168,7 +189,7 @@ fn a_purge_that_is_settled_survives_whatever_ends_the_process() {
         let second = Process::start(&path, &time);
         assert_eq!(body(second.get("a")).as_deref(), Some("one"));
         purge(&second.store);
-        second.disk.settle().unwrap();
+        second.settle().unwrap();
         let copy = second.killed(&path);
         let third = Process::start(&copy.path().join("cache.db"), &time);
         assert_eq!(third.get("a"), None, "purged by {what}");
@@ -209,6 +230,79 @@ fn the_file_is_bounded_and_gives_up_what_was_stored_first() {
     assert_eq!((second.get("user 0"), second.get("user 199").is_some()), (None, true));
     drop(second);
     assert!(fs::metadata(&path).unwrap().len() <= max / 2 + (64 << 10), "a smaller bound makes it smaller");
+}
+
+#[test]
+fn a_batch_that_is_too_large_is_written_in_parts() {
+    const MIB: usize = 1 << 20;
+    let (folder, time) = (tempfile::tempdir().unwrap(), Time::new());
+    let path = folder.path().join("cache.db");
+    let config = || StoreConfig { max_size: 64 << 20, max_entry: 16 << 20 };
+    // So that all keys are in one batch.
+    let (first, go_on) = Process::held(&path, &time, config());
+    for index in 0..16 {
+        first.put(&format!("user {index}"), &"x".repeat(MIB));
+    }
+    first.put("too large", &"x".repeat(9 * MIB));
+    first.put("last", "x");
+    go_on.send(()).unwrap();
+    first.disk.close();
+    assert_eq!((first.disk.stats().entries, first.disk.stats().skipped), (17, 1));
+    let second = Process::sized(&path, &time, 64 << 20, config());
+    assert!((0..16).all(|index| second.get(&format!("user {index}")).is_some()));
+    assert!(second.get("last").is_some() && second.get("too large").is_none());
+}
+
+#[test]
+fn a_wide_purge_needs_no_more_than_a_small_log() {
+    const MIB: u64 = 1 << 20;
+    type Act = fn(&Store);
+    let purges: [(Act, u64); 3] = [
+        (|store| store.purge_tag("github", "many"), 1),
+        (|store| assert!(store.purge_operation("github", "get_user")), 0),
+        (|store| assert!(store.purge_integration("github")), 0),
+    ];
+    for (purge, left) in purges {
+        let (folder, time) = (tempfile::tempdir().unwrap(), Time::new());
+        let path = folder.path().join("cache.db");
+        let config = || StoreConfig { max_size: 64 * MIB, max_entry: 16 * MIB };
+        let first = Process::sized(&path, &time, 64 * MIB, config());
+        for index in 0..64 {
+            first.put_tagged(&index.to_string(), &"x".repeat(384 << 10), "many");
+        }
+        first.put("other", "x");
+        first.disk.close();
+        let first = Process::sized(&path, &time, 64 * MIB, config());
+        assert_eq!(first.disk.stats().entries, 65);
+        purge(&first.store);
+        first.settle().unwrap();
+        assert_eq!(first.disk.stats().entries, left);
+        let log = fs::metadata(folder.path().join("cache.db-wal")).unwrap().len();
+        assert!(log < 8 * MIB, "a log of {log} octets");
+        let copy = first.killed(&path);
+        let second = Process::sized(&copy.path().join("cache.db"), &time, 64 * MIB, config());
+        assert_eq!(second.store.stats().entries, left);
+    }
+}
+
+#[test]
+fn a_purge_that_leaves_nothing_gives_the_room_back() {
+    let (folder, time) = (tempfile::tempdir().unwrap(), Time::new());
+    let path = folder.path().join("cache.db");
+    let first = Process::start(&path, &time);
+    for index in 0..32 {
+        first.put(&index.to_string(), &"the body that is looked for".repeat(4096));
+    }
+    first.written(32);
+    assert!(first.store.purge_integration("github"));
+    first.settle().unwrap();
+    let file = fs::read(&path).unwrap();
+    assert!(file.len() < 128 << 10, "{} octets", file.len());
+    assert!(!file.windows(8).any(|window| window == b"the body"));
+    first.put("a", "one");
+    drop(first);
+    let second = Process::start(&path, &time);
+    assert_eq!((body(second.get("a")).as_deref(), second.disk.stats().entries), (Some("one"), 1));
 }
 
 #[test]
@@ -281,6 +375,31 @@ fn an_answer_that_is_not_what_was_written_is_not_given() {
 }
 
 #[test]
+fn a_row_that_cannot_be_read_costs_no_other() {
+    let (folder, time) = (tempfile::tempdir().unwrap(), Time::new());
+    let path = folder.path().join("cache.db");
+    let first = Process::start(&path, &time);
+    for name in ["a", "b", "c", "d"] {
+        first.put(name, name);
+    }
+    drop(first);
+    let broken = [
+        "UPDATE entries SET key = x'00' WHERE seq = 1",
+        "UPDATE entries SET integration = CAST(x'ff' AS TEXT) WHERE seq = 2",
+        "UPDATE entries SET operation = CAST(x'ff' AS TEXT) WHERE seq = 3",
+    ];
+    rusqlite::Connection::open(&path).unwrap().execute_batch(&broken.join(";")).unwrap();
+    let second = Process::start(&path, &time);
+    assert_eq!(
+        second.told(
+            |notice| matches!(notice, Notice::Restored(done) if (done.entries, done.refused) == (1, 3))
+        ),
+        1
+    );
+    assert_eq!((body(second.get("d")).as_deref(), second.disk.stats().entries), (Some("d"), 1));
+}
+
+#[test]
 fn a_file_of_somebody_else_is_left_alone() {
     let (folder, time) = (tempfile::tempdir().unwrap(), Time::new());
     let text = folder.path().join("notes.txt");
@@ -293,7 +412,7 @@ fn a_file_of_somebody_else_is_left_alone() {
         assert_eq!(process.told(|notice| matches!(notice, Notice::Unusable(OpenError::Foreign { .. }))), 1);
         process.put("a", "one");
         process.store.purge_key(&key("a"));
-        process.disk.settle().unwrap();
+        process.settle().unwrap();
         drop(process);
         assert_eq!(fs::read(&path).unwrap(), before);
     }
@@ -308,11 +427,13 @@ fn the_second_owner_goes_without_and_takes_over_later() {
     let second = Process::start(&path, &time);
     assert_eq!(second.told(|notice| matches!(notice, Notice::Unusable(OpenError::InUse { .. }))), 1);
     second.put("b", "two");
-    second.disk.settle().unwrap();
+    second.settle().unwrap();
     assert_eq!((body(second.get("b")).as_deref(), second.disk.stats().skipped), (Some("two"), 1));
     drop(first);
     time.pass(LONG);
     second.put("c", "three");
+    second.disk.close();
+    assert_eq!(second.disk.stats().entries, 1);
     drop(second);
     let third = Process::start(&path, &time);
     assert_eq!(
@@ -320,6 +441,44 @@ fn the_second_owner_goes_without_and_takes_over_later() {
         (None, None, Some("three")),
         "what it may have purged before is gone"
     );
+}
+
+#[test]
+fn a_purge_holds_though_another_process_has_the_file() {
+    let (folder, time) = (tempfile::tempdir().unwrap(), Time::new());
+    let path = folder.path().join("cache.db");
+    let old = Process::start(&path, &time);
+    old.put("a", "one");
+    let new = Process::start(&path, &time);
+    new.store.purge_key(&key("a"));
+    new.settle().unwrap();
+    // It is killed before it can open the file: nothing more is heard of it.
+    std::mem::forget(new.disk);
+    // The old one ends in order: what it had stored is in the file.
+    drop(old);
+    let next = Process::start(&path, &time);
+    assert_eq!((next.get("a"), next.disk.stats().entries), (None, 0));
+    next.put("b", "two");
+    drop(next);
+    assert_eq!(body(Process::start(&path, &time).get("b")).as_deref(), Some("two"), "once is enough");
+}
+
+#[test]
+fn a_purge_that_cannot_even_leave_a_mark_is_an_error_until_it_can() {
+    let (folder, time) = (tempfile::tempdir().unwrap(), Time::new());
+    let path = folder.path().join("cache.db");
+    let old = Process::start(&path, &time);
+    old.put("a", "one");
+    let new = Process::start(&path, &time);
+    let mark = folder.path().join("cache.db-purged");
+    fs::create_dir(&mark).unwrap();
+    new.store.purge_key(&key("a"));
+    assert!(new.settle().is_err());
+    fs::remove_dir(&mark).unwrap();
+    assert!(new.settle().is_ok() && mark.is_file());
+    drop((old, new));
+    assert_eq!(Process::start(&path, &time).get("a"), None);
+    assert!(!mark.exists());
 }
 
 #[test]
@@ -335,7 +494,7 @@ fn a_file_that_cannot_be_written_is_given_up_once_and_purges_hold() {
     for index in 0..4 {
         second.put(&format!("user {index}"), "x");
         second.store.purge_tag("github", "a");
-        second.disk.settle().unwrap();
+        second.settle().unwrap();
     }
     assert_eq!(second.told(|notice| matches!(notice, Notice::GivenUp(_))), 1);
     assert!(!path.exists(), "what purges cannot reach is gone");
@@ -356,9 +515,9 @@ fn a_purge_that_reaches_no_file_and_cannot_remove_it_is_an_error() {
     assert_eq!(process.told(|notice| matches!(notice, Notice::Unusable(_))), 1);
     process.put("a", "one");
     process.store.purge_key(&key("a"));
-    assert!(process.disk.settle().is_err() && process.get("a").is_none());
+    assert!(process.settle().is_err() && process.get("a").is_none());
     fs::remove_dir(&path).unwrap();
-    assert!(process.disk.settle().is_ok());
+    assert!(process.settle().is_ok());
 }
 
 #[test]
@@ -385,6 +544,53 @@ fn a_key_too_many_is_skipped_and_a_purge_too_many_becomes_one_of_everything() {
         keys += work.keys.len();
     }
     assert_eq!(keys, KEYS_MAX, "what is pending is written before the end");
+}
+
+#[test]
+fn a_purge_after_the_file_was_closed_is_not_forgotten() {
+    let (folder, time) = (tempfile::tempdir().unwrap(), Time::new());
+    let path = folder.path().join("cache.db");
+    let first = Process::start(&path, &time);
+    first.put("a", "one");
+    first.disk.close();
+    first.store.purge_key(&key("a"));
+    drop(first);
+    let second = Process::start(&path, &time);
+    assert_eq!(second.get("a"), None);
+    second.put("b", "two");
+    second.disk.close();
+    second.put("c", "three");
+    drop(second);
+    let third = Process::start(&path, &time);
+    assert_eq!(
+        (body(third.get("b")).as_deref(), third.get("c")),
+        (Some("two"), None),
+        "only a purge does that"
+    );
+    // Nor is one beside a file of somebody else.
+    let other = folder.path().join("notes.txt");
+    fs::write(&other, "nothing to do with caches").unwrap();
+    let fourth = Process::start(&other, &time);
+    fourth.disk.close();
+    fourth.store.purge_key(&key("a"));
+    assert!(!folder.path().join("notes.txt-purged").exists());
+}
+
+#[test]
+fn those_who_wait_for_a_slow_file_are_bounded() {
+    let (folder, time) = (tempfile::tempdir().unwrap(), Time::new());
+    let (process, go_on) = Process::held(&folder.path().join("cache.db"), &time, StoreConfig::default());
+    let (told, settled) = channel();
+    for _ in 0..=WAITING_MAX {
+        let told = told.clone();
+        process.disk.when_settled(move |result| told.send(result).unwrap());
+    }
+    assert!(matches!(settled.try_recv(), Ok(Err(Unsettled::Crowded))));
+    assert!(settled.try_recv().is_err(), "the others wait");
+    go_on.send(()).unwrap();
+    assert!((0..WAITING_MAX).all(|_| settled.recv().unwrap().is_ok()));
+    process.disk.close();
+    assert!(matches!(process.settle(), Err(Unsettled::Closed)));
 }
 
 #[test]

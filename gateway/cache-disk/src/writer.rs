@@ -11,7 +11,9 @@
 
 use crate::{
     Clock, Notice, OpenError, Options, Unsettled,
-    open::{expunge, move_aside, open, remove},
+    group::{GROUP_MAX, Group},
+    mark,
+    open::{begin, expunge, move_aside, open, remove},
     pending::{Pending, Work},
     restore::restore,
     table,
@@ -21,14 +23,13 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, Result};
 use std::{
     io,
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 /// How long a file that cannot be used is left alone.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
-/// Octets of records that share a transaction, and with that the size of the log.
-const GROUP_MAX: u64 = 4 << 20;
 /// The part of the file that one record may take, as a divisor.
 const RECORD_PART: u64 = 8;
 
@@ -53,8 +54,21 @@ enum File {
 
 struct Closed {
     try_at: Instant,
-    /// There may be a file of ours that purges have not reached.
-    left_behind: bool,
+    behind: Behind,
+}
+
+/// What may be there that the next start reads, though it is not open here.
+#[derive(Clone, Copy)]
+enum Behind {
+    /// A file of ours that purges have not reached.
+    Ours,
+    /// None, or one that another process has open.
+    Others {
+        /// Purges have not reached it, nor is there a mark.
+        missed: bool,
+    },
+    /// One that is none of the cache's.
+    Foreign,
 }
 
 impl Figures {
@@ -88,10 +102,12 @@ impl Writer {
             let (next, settled) = self.work(file, work);
             file = next;
             for waiting in waiting {
-                // Who asked may have gone.
-                let _ = waiting.send(settled.clone());
+                waiting(settled.clone());
             }
         }
+        let foreign = matches!(file, File::Closed(Closed { behind: Behind::Foreign, .. }));
+        drop(file);
+        self.pending.end(Some(self.options.path.as_path()).filter(|_| !foreign));
     }
 
     fn first(&self) -> File {
@@ -102,9 +118,9 @@ impl Writer {
         let db = match opened {
             Ok(db) => db,
             Err(error) => {
-                let left_behind = may_be_ours(&error);
+                let behind = Behind::Others { missed: false }.after(&error);
                 (self.notices)(Notice::Unusable(error));
-                return self.closed(left_behind);
+                return File::Closed(self.closed(behind));
             }
         };
         match self.restored(&db) {
@@ -125,7 +141,9 @@ impl Writer {
 
     fn restored(&self, db: &Connection) -> Result<(crate::Restoration, u64)> {
         let clocks = (self.clock)();
-        table::make_room(db, self.options.max_size, clocks.1)?;
+        let mut group = Group::begin(db)?;
+        table::make_room(&mut group, self.options.max_size, clocks.1)?;
+        group.commit()?;
         table::shrink(db)?;
         let restoration = restore(db, &self.store, clocks, || !self.pending.is_closed())?;
         let entries = table::entries(db)?;
@@ -152,9 +170,8 @@ impl Writer {
         let now = (self.clock)().0;
         if now < closed.try_at {
             self.pending.skip(work.keys.len());
-            let expunged = if closed.left_behind { expunge(&self.options.path) } else { Ok(()) };
-            let left_behind = expunged.is_err();
-            return (File::Closed(Closed { left_behind, ..closed }), expunged.map_err(unsettled));
+            let (behind, settled) = closed.behind.settle(&self.options.path, work.purges());
+            return (File::Closed(Closed { behind, ..closed }), settled.map_err(unsettled));
         }
         match open(&self.options.path) {
             Ok(db) => {
@@ -164,30 +181,33 @@ impl Writer {
                 self.work(File::Open { db, entries: 0 }, work)
             }
             Err(error) => {
-                let left_behind = closed.left_behind || may_be_ours(&error);
-                self.work_without(Closed { try_at: now + AGAIN_AFTER, left_behind }, work)
+                let behind = closed.behind.after(&error);
+                self.work_without(Closed { try_at: now + AGAIN_AFTER, behind }, work)
             }
         }
     }
 
-    /// One transaction. Returns how many entries there are.
+    /// Purges, and then keys as far as they fit into one transaction; the rest of them is put back. Returns how many entries
+    /// there are.
     fn write(&self, db: &Connection, entries: u64, work: &Work) -> Result<u64> {
-        let purges = work.everything || !work.purges.is_empty();
-        db.pragma_update(None, "synchronous", if purges { "FULL" } else { "NORMAL" })?;
-        let transaction = db.unchecked_transaction()?;
+        db.pragma_update(None, "synchronous", if work.purges() { "FULL" } else { "NORMAL" })?;
+        let (mut come, mut gone, mut octets, mut done) = (0_u64, 0, 0, 0);
+        let nothing = work.everything || table::leaves_nothing(db, &work.purges)?;
+        let before = if nothing { begin(db).map(|()| 0)? } else { entries };
+        let mut group = Group::begin(db)?;
+        for purge in work.purges.iter().filter(|_| !nothing) {
+            gone += table::purge(&mut group, purge)?;
+        }
         let (now, wall) = (self.clock)();
-        let (mut come, mut gone, mut octets) = (0_u64, 0, 0);
-        if work.everything {
-            gone += table::remove_all(db)?;
-        }
-        for purge in &work.purges {
-            gone += table::purge(db, purge)?;
-        }
         for key in &work.keys {
             let kept = self.store.kept(key, now);
             let record = kept.as_ref().map(|kept| kept.encode(now, wall));
             let size = record.as_ref().map_or(0, Vec::len) as u64;
-            let fits = size <= self.options.max_size / RECORD_PART && octets <= GROUP_MAX;
+            let fits = size <= self.options.max_size / RECORD_PART;
+            if fits && octets > 0 && octets + size > GROUP_MAX {
+                break;
+            }
+            done += 1;
             match (kept, record) {
                 (Some(kept), Some(record)) if fits => {
                     octets += size;
@@ -200,9 +220,10 @@ impl Writer {
                 }
             }
         }
-        gone += table::make_room(db, self.options.max_size, wall)?;
-        transaction.commit()?;
-        let entries = entries.saturating_add(come).saturating_sub(gone as u64);
+        gone += table::make_room(&mut group, self.options.max_size, wall)?;
+        group.commit()?;
+        self.pending.put_back(work.keys.get(done..).unwrap_or_default());
+        let entries = before.saturating_add(come).saturating_sub(gone as u64);
         self.figures.set(table::used(db)?, entries);
         Ok(entries)
     }
@@ -217,20 +238,43 @@ impl Writer {
         self.figures.set(0, 0);
         let removed = remove(&self.options.path);
         (self.notices)(Notice::GivenUp(error));
-        let closed = Closed { try_at: (self.clock)().0 + AGAIN_AFTER, left_behind: removed.is_err() };
-        (closed, removed.map_err(unsettled))
+        let behind = if removed.is_ok() { Behind::Others { missed: false } } else { Behind::Ours };
+        (self.closed(behind), removed.map_err(unsettled))
     }
 
-    fn closed(&self, left_behind: bool) -> File {
-        File::Closed(Closed { try_at: (self.clock)().0 + AGAIN_AFTER, left_behind })
+    fn closed(&self, behind: Behind) -> Closed {
+        Closed { try_at: (self.clock)().0 + AGAIN_AFTER, behind }
     }
 }
 
-/// Whether the file that cannot be opened may be one that the next start reads. What is in another's hands is his to purge.
-fn may_be_ours(error: &OpenError) -> bool {
-    !matches!(error, OpenError::InUse { .. } | OpenError::Foreign { .. })
+impl Behind {
+    /// What it is now that the file could not be opened.
+    fn after(self, error: &OpenError) -> Self {
+        match (error, self) {
+            (OpenError::Foreign { .. }, _) => Self::Foreign,
+            (OpenError::InUse { .. }, Self::Ours) => Self::Others { missed: true },
+            (OpenError::InUse { .. }, Self::Foreign) => Self::Others { missed: false },
+            (OpenError::InUse { .. }, others @ Self::Others { .. }) => others,
+            _ => Self::Ours,
+        }
+    }
+
+    /// Sees to it that nothing comes back that was purged.
+    fn settle(self, path: &Path, purges: bool) -> (Self, io::Result<()>) {
+        match self {
+            Self::Ours => match expunge(path) {
+                Ok(()) => (Self::Others { missed: false }, Ok(())),
+                error => (self, error),
+            },
+            Self::Others { missed } if missed || purges => {
+                let left = mark::leave(path);
+                (Self::Others { missed: left.is_err() }, left)
+            }
+            Self::Others { .. } | Self::Foreign => (self, Ok(())),
+        }
+    }
 }
 
 fn unsettled(error: io::Error) -> Unsettled {
-    Unsettled(Arc::new(error))
+    Unsettled::Storage(Arc::new(error))
 }

@@ -10,10 +10,16 @@ use crate::{
     telemetry::CacheLookups,
 };
 use bascule_cache::StoreStats;
+use bascule_cache_disk::Disk;
 use bascule_cache_shared::Level;
 use http::HeaderMap;
 use serde_json::{Map, Value, json};
-use std::{ops::Add, sync::Arc};
+use std::{ops::Add, sync::Arc, time::Duration};
+use tokio::sync::oneshot;
+
+/// How long the answer to a purge waits for the disk. A healthy one takes some milliseconds, and seconds to overwrite a
+/// large file.
+const SETTLE_MAX: Duration = Duration::from_secs(10);
 
 /// The store, whole and by integration.
 pub(super) fn stats(services: &Services, generation: &Generation) -> Value {
@@ -97,8 +103,8 @@ pub(super) async fn get(
 /// Drops what is named, so that it stays gone however the process ends.
 ///
 /// # Errors
-/// `unknown-operation`, what is wrong with a call's parameters, and `internal` where the cache's file can be neither written
-/// nor removed.
+/// `unknown-operation`, what is wrong with a call's parameters, and `internal` where the cache's file cannot be written in
+/// time: the purge has taken effect, but may come back with the next start.
 pub(super) async fn purge(
     services: &Arc<Services>,
     generation: &Arc<Generation>,
@@ -136,20 +142,27 @@ pub(super) async fn purge(
 
 /// Waits until the purge is on the disk.
 async fn settle(services: &Services) -> Result<(), Problem> {
-    let Some(disk) = services.cache_disk.get().map(Arc::clone) else { return Ok(()) };
-    match tokio::task::spawn_blocking(move || disk.settle()).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "what was purged may come back with the next start");
-            Err(Problem::new(
-                Code::Internal,
-                format!("{error}; what was purged may come back with the next start"),
-            ))
-        }
-        Err(_) => {
-            Err(Problem::new(Code::Internal, "the purge has taken effect; its way to the disk broke off"))
-        }
+    match services.cache_disk.get() {
+        Some(disk) => settled(disk, SETTLE_MAX).await,
+        None => Ok(()),
     }
+}
+
+/// The same, for at most so long. May be dropped at any time: nothing waits on its behalf.
+async fn settled(disk: &Disk, most: Duration) -> Result<(), Problem> {
+    let (told, settled) = oneshot::channel();
+    // Whoever asked may have gone away.
+    disk.when_settled(move |result| drop(told.send(result)));
+    let why = match tokio::time::timeout(most, settled).await {
+        Ok(Ok(Ok(()))) => return Ok(()),
+        Ok(Ok(Err(error))) => error.to_string(),
+        Ok(Err(_)) => "its way to the disk broke off".to_owned(),
+        Err(_) => format!("the file of the cache has not taken it within {most:?}"),
+    };
+    tracing::warn!(why, "what was purged may come back with the next start");
+    let detail =
+        format!("the purge has taken effect, but {why}; what was purged may come back with the next start");
+    Err(Problem::new(Code::Internal, detail))
 }
 
 async fn place(
@@ -178,4 +191,34 @@ fn with(mut object: Value, name: &str, value: Value) -> Value {
         members.insert(name.to_owned(), value);
     }
     object
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bascule_cache::{Store, StoreConfig};
+    use bascule_cache_disk::Options;
+    use std::{
+        sync::mpsc::channel,
+        time::{Instant, SystemTime},
+    };
+
+    #[tokio::test]
+    async fn a_purge_that_a_slow_disk_does_not_take_in_time_is_told_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options { path: folder.path().join("cache.db"), max_size: 1 << 20 };
+        let (go_on, held) = channel();
+        // The thread that writes stands still until it is told to go on.
+        let hold = Box::new(move |_| held.recv().unwrap());
+        let clock = Box::new(|| (Instant::now(), SystemTime::now()));
+        let disk = Disk::start(options, Store::new(StoreConfig::default()), clock, hold).unwrap();
+        let problem = settled(&disk, Duration::from_millis(1)).await.unwrap_err();
+        assert_eq!(problem.code, Code::Internal);
+        assert!(problem.detail.contains("within 1ms; what was purged may come back"), "{}", problem.detail);
+        go_on.send(()).unwrap();
+        assert!(settled(&disk, Duration::from_secs(600)).await.is_ok());
+        disk.close();
+        let problem = settled(&disk, Duration::from_secs(600)).await.unwrap_err();
+        assert!(problem.detail.contains("is closed"), "{}", problem.detail);
+    }
 }
