@@ -224,7 +224,8 @@ impl Core {
         let (heard, record) = self.seal.open(key, &sealed, RECORD_MAX).map_err(|_| Miss::Refused)?;
         let (now, wall) = (self.clock)();
         let kept = Kept::decode(&record, scope, now, wall).map_err(|_| Miss::Refused)?;
-        if self.was_purged(key, &kept, heard).await? {
+        // What waits to be sent is not on the server yet; what is sent from here on, the counters show.
+        if self.pending.covers(key, &kept) || self.was_purged(key, &kept, heard).await? {
             return Err(Miss::Nothing);
         }
         match self.store.restore(key, kept, epoch, now) {

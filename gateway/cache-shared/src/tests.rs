@@ -183,6 +183,23 @@ async fn a_purge_reaches_the_other_gateway_and_what_the_server_holds() {
 }
 
 #[tokio::test]
+async fn what_a_gateway_purged_it_does_not_bring_back_while_the_purge_waits_to_be_sent() {
+    let server = RedisServer::start().await.unwrap();
+    let one = Gateway::start(&server, "one").await;
+    one.put("a", "old");
+    one.sent("a").await;
+    // They are sent one after the other, so that the last one is not on the server when it is looked at.
+    for number in 0..500 {
+        one.store.purge_tag("github", &format!("other {number}"));
+    }
+    one.store.purge_key(&key("a"));
+    assert!(!one.find("a").await);
+    assert!(one.stats().purges_waiting > 0, "it was looked at too late");
+    until("announced", async || one.stats().purges_waiting == 0).await;
+    assert!(!one.find("a").await);
+}
+
+#[tokio::test]
 async fn what_was_purged_while_a_gateway_was_cut_off_is_purged_there_afterwards() {
     let mut server = RedisServer::start().await.unwrap();
     let (one, two) = (Gateway::start(&server, "one").await, Gateway::start(&server, "two").await);
