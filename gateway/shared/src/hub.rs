@@ -87,7 +87,8 @@ impl Hub {
 
     fn deliver(&self, channel: &[u8], message: Vec<u8>) {
         let Ok(channel) = std::str::from_utf8(channel) else { return };
-        if let Some(entry) = self.0.lock().get(channel) {
+        // What comes before the gap is told has no place in the order: the gap stands for it, too.
+        if let Some(entry) = self.0.lock().get(channel).filter(|entry| entry.subscribed) {
             // Nobody reads at the moment: then nobody misses it.
             let _ = entry.sender.send(Notice::Message(message.into()));
         }
@@ -142,6 +143,20 @@ mod tests {
         hub.subscribed("c");
         hub.deliver(b"c", b"after".to_vec());
         for expected in [Notice::Gap, message("before"), Notice::Gap, message("after")] {
+            assert_eq!(subscription.next().await, Some(expected));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_message_that_comes_before_the_gap_is_part_of_it() {
+        let hub = Hub::default();
+        let mut subscription = hub.join("c");
+        hub.subscribed("c");
+        hub.interrupted();
+        hub.deliver(b"c", b"too early".to_vec());
+        hub.subscribed("c");
+        hub.deliver(b"c", b"after".to_vec());
+        for expected in [Notice::Gap, Notice::Gap, message("after")] {
             assert_eq!(subscription.next().await, Some(expected));
         }
     }
