@@ -3,9 +3,13 @@
 //! The decision: a look is one for all who miss the same key at the same time, and what it finds goes into the store by the
 //! same door as what was fetched. What goes on behind the calls is in `keep`.
 
+mod hearing;
 mod keep;
 
-use self::keep::{Hearing, SEALED_MAX, hear, work};
+use self::{
+    hearing::Hearing,
+    keep::{SEALED_MAX, hear, work},
+};
 use crate::{
     pending::Pending,
     purges::{self, Scripts},

@@ -140,6 +140,7 @@ impl Peers {
                 () = self.joined.notified() => self.catch_up(server).await,
                 notice = heard.next() => match notice {
                     Some(Notice::Message(text)) => self.hear(&text),
+                    Some(Notice::Interrupted) => {}
                     Some(Notice::Gap) => self.catch_up(server).await,
                     None => return,
                 },
