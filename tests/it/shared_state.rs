@@ -383,5 +383,76 @@ async fn without_the_server_budgets_and_circuits_are_each_gateways_own() {
     assert_eq!(found["shared"]["connected"], false);
     assert!(found["shared"]["problem"].as_str().is_some_and(|problem| problem.contains("no connection")));
     assert_eq!(one.metric("shared_server_connected", &[]).await, 0.0);
-    assert!(one.metric("shared_server_calls_total", &[("result", "turned-away")]).await >= 0.0);
+    // Its word of the circuit found nobody.
+    eventually("it is turned away", async || {
+        one.metric("shared_server_calls_total", &[("result", "turned-away")]).await >= 1.0
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_hold_on_the_server_that_is_longer_than_may_be_is_made_shorter() {
+    let redis = redis().await;
+    let (provider, _) = provider(200).await;
+    let text = limited(&provider.url(), "requests = 1000, window = \"1h\", quota_reset_max = \"2s\"");
+    let one = gateway(&redis, PATIENT, &text).await;
+    connected(&one).await;
+    let observer = observer(&redis).await;
+    let hold = Command::new("SET").arg("bascule:hold:{shop}").arg("somebody").arg("PX").number(86_400_000);
+    observer.call(hold).await.expect("an answer");
+    let refused = one.call("shop", "get", json!({})).await;
+    assert_eq!(refused.code(), (429, "rate-limited".to_owned()));
+    eventually("the hold ends", async || one.call("shop", "get", json!({})).await.status == 200).await;
+}
+
+#[tokio::test]
+async fn a_circuit_that_closes_leaves_the_word_of_a_gateway_that_it_did_not_heed() {
+    let redis = redis().await;
+    let (provider, _) = provider(500).await;
+    let one = gateway(&redis, PATIENT, &broken(&provider.url())).await;
+    let observer = observer(&redis).await;
+    hearing(&observer, 1).await;
+    let mut told = observer.subscribe("bascule:told");
+    assert_eq!(told.next().await, Some(Notice::Gap));
+    let opens = async || {
+        for _ in 0..2 {
+            one.call("shop", "get", json!({})).await;
+        }
+        open(&one).await;
+    };
+    opens().await;
+    assert!(matches!(told.next().await, Some(Notice::Message(_))));
+    let key = "bascule:{circuits}:shop";
+    let newer = Command::new("SET").arg(key).arg("another").arg("PX").number(86_400_000);
+    observer.call(newer).await.expect("an answer");
+    assert_eq!(one.admin().send(Method::POST, "/integrations/shop/circuit/reset", "").await.status, 204);
+    // Words go in their order: when this one is told, the circuit's closing has been.
+    opens().await;
+    assert!(matches!(told.next().await, Some(Notice::Message(_))));
+    let kept = observer.call(Command::new("GET").arg(key)).await.expect("an answer");
+    assert_eq!(kept.into_bytes().as_deref(), Some(&b"another"[..]));
+}
+
+#[tokio::test]
+async fn a_circuit_that_opens_ends_the_wait_for_a_shared_budget() {
+    let redis = redis().await;
+    let (provider, _) = provider(200).await;
+    let limit = "requests = 1, window = \"1h\", max_wait = \"2h\"";
+    let text = format!("timeout = \"2h\"\n{}", limited(&provider.url(), limit));
+    let one = gateway(&redis, PATIENT, &text).await;
+    connected(&one).await;
+    let observer = observer(&redis).await;
+    let questions = async || {
+        let answer = observer.call(Command::new("INFO").arg("commandstats")).await.expect("an answer");
+        let text = String::from_utf8_lossy(&answer.into_bytes().expect("a text")).into_owned();
+        text.lines().find(|line| line.starts_with("cmdstat_evalsha:")).unwrap_or_default().to_owned()
+    };
+    assert_eq!(one.call("shop", "get", json!({})).await.status, 200);
+    let before = questions().await;
+    let client = one.data();
+    let waiting = tokio::spawn(async move { client.post("/v1/shop/get", &json!({})).await });
+    eventually("it has asked for a token", async || questions().await != before).await;
+    assert_eq!(one.admin().send(Method::POST, "/integrations/shop/circuit/open", "").await.status, 204);
+    let answer = tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("it waits on");
+    assert_eq!(answer.expect("an answer").code(), (503, "circuit-open".to_owned()));
 }

@@ -3,9 +3,13 @@
 //! The decision: a look is one for all who miss the same key at the same time, and what it finds goes into the store by the
 //! same door as what was fetched. What goes on behind the calls is in `keep`.
 
+mod hearing;
 mod keep;
 
-use self::keep::{Hearing, SEALED_MAX, hear, work};
+use self::{
+    hearing::Hearing,
+    keep::{SEALED_MAX, hear, work},
+};
 use crate::{
     pending::Pending,
     purges::{self, Scripts},
@@ -224,7 +228,8 @@ impl Core {
         let (heard, record) = self.seal.open(key, &sealed, RECORD_MAX).map_err(|_| Miss::Refused)?;
         let (now, wall) = (self.clock)();
         let kept = Kept::decode(&record, scope, now, wall).map_err(|_| Miss::Refused)?;
-        if self.was_purged(key, &kept, heard).await? {
+        // What waits to be sent is not on the server yet; what is sent from here on, the counters show.
+        if self.pending.covers(key, &kept) || self.was_purged(key, &kept, heard).await? {
             return Err(Miss::Nothing);
         }
         match self.store.restore(key, kept, epoch, now) {

@@ -3,7 +3,7 @@
 //! The decision: both are bounded. A key too many is skipped and counted: it is one miss of another gateway. A purge too many
 //! makes all of them a purge of everything, and is never forgotten. What was purged elsewhere is not sent again.
 
-use bascule_cache::{Follower, Heard, Key, Purge};
+use bascule_cache::{Follower, Heard, Kept, Key, Purge, Scope};
 use parking_lot::Mutex;
 use std::collections::{HashSet, VecDeque};
 use tokio::sync::Notify;
@@ -83,6 +83,17 @@ impl Pending {
         state.purges.len() + usize::from(state.sending.is_some())
     }
 
+    /// Whether a purge that is not known to be on the server yet concerns what is kept under this key.
+    pub(crate) fn covers(&self, key: &Key, kept: &Kept) -> bool {
+        let state = self.state.lock();
+        let mut waiting = state.sending.iter().chain(&state.purges).peekable();
+        // The usual case is spared the look at the tags.
+        waiting.peek().is_some() && {
+            let tags = kept.tags();
+            waiting.any(|purge| concerns(purge, key, kept.scope(), &tags))
+        }
+    }
+
     fn has_any(&self) -> bool {
         let state = self.state.lock();
         !state.keys.is_empty() || !state.purges.is_empty()
@@ -133,10 +144,22 @@ impl Follower for Pending {
     }
 }
 
+fn concerns(purge: &Purge, key: &Key, scope: &Scope, tags: &[u16]) -> bool {
+    match purge {
+        Purge::Everything => true,
+        Purge::Integration(integration) => **integration == *scope.integration(),
+        Purge::Operation { integration, operation } => {
+            (&**integration, &**operation) == (scope.integration(), scope.operation())
+        }
+        Purge::Tag(number) => tags.contains(number),
+        Purge::Key(purged) => purged == key,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bascule_cache::KeyBuilder;
+    use bascule_cache::{KeyBuilder, Store, StoreConfig};
 
     fn key(index: usize) -> Key {
         KeyBuilder::new("i", "o").field("n", &index.to_be_bytes()).finish()
@@ -156,6 +179,31 @@ mod tests {
         assert_eq!((pending.purges(), pending.purge()), (1, Some(Purge::Everything)));
         pending.purged(&Purge::Tag(7), Heard::Elsewhere);
         assert_eq!(pending.purges(), 1, "what was purged elsewhere is not sent again");
+    }
+
+    #[test]
+    fn a_purge_concerns_what_it_names_and_nothing_else() {
+        let store = Store::new(StoreConfig::default());
+        let scope = store.scope("shop", "get_user");
+        let operation = |integration: &str, operation: &str| Purge::Operation {
+            integration: integration.into(),
+            operation: operation.into(),
+        };
+        let (mine, other) = (key(1), key(2));
+        for (purge, concerned) in [
+            (Purge::Everything, true),
+            (Purge::Integration("shop".into()), true),
+            (Purge::Integration("shops".into()), false),
+            (operation("shop", "get_user"), true),
+            (operation("shop", "get"), false),
+            (operation("other", "get_user"), false),
+            (Purge::Tag(7), true),
+            (Purge::Tag(8), false),
+            (Purge::Key(mine), true),
+            (Purge::Key(other), false),
+        ] {
+            assert_eq!(concerns(&purge, &mine, &scope, &[3, 7]), concerned, "{purge:?}");
+        }
     }
 
     #[test]

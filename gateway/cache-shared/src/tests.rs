@@ -4,7 +4,10 @@ use crate::{Level, LevelStats, Options};
 use bascule_cache::{Entry, Key, KeyBuilder, Scope, Store, StoreConfig, Stored, Tags};
 use bascule_shared::{Command, Reply, Server, Shared, testing::RedisServer};
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
@@ -17,6 +20,8 @@ struct Gateway {
     scope: Scope,
     level: Level,
     shared: Shared,
+    /// Seconds by which its clock is ahead.
+    ahead: Arc<AtomicU64>,
 }
 
 impl Gateway {
@@ -29,14 +34,19 @@ impl Gateway {
         // A busy machine is not what is tested.
         options.timeout = Duration::from_secs(10);
         let shared = Shared::start(Server::parse(&server.url()).unwrap(), options);
-        let store = Store::new(StoreConfig::default());
+        let store = Store::new(StoreConfig { max_entry: 32 << 20, ..StoreConfig::default() });
         let scope = store.scope("github", "get_user");
         let options =
             Options { secret: secret.into(), timeout: Duration::from_secs(10), name: name.to_owned() };
-        let clock = Box::new(|| (Instant::now(), SystemTime::now()));
+        let ahead = Arc::new(AtomicU64::new(0));
+        let by = Arc::clone(&ahead);
+        let clock = Box::new(move || {
+            let ahead = Duration::from_secs(by.load(Ordering::SeqCst));
+            (Instant::now() + ahead, SystemTime::now() + ahead)
+        });
         let level = Level::start(shared.clone(), Arc::clone(&store), clock, options);
         until("connected", async || shared.is_connected() && !level.is_behind()).await;
-        Self { store, scope, level, shared }
+        Self { store, scope, level, shared, ahead }
     }
 
     fn put(&self, name: &str, body: &str) -> Stored {
@@ -183,6 +193,23 @@ async fn a_purge_reaches_the_other_gateway_and_what_the_server_holds() {
 }
 
 #[tokio::test]
+async fn what_a_gateway_purged_it_does_not_bring_back_while_the_purge_waits_to_be_sent() {
+    let server = RedisServer::start().await.unwrap();
+    let one = Gateway::start(&server, "one").await;
+    one.put("a", "old");
+    one.sent("a").await;
+    // They are sent one after the other, so that the last one is not on the server when it is looked at.
+    for number in 0..500 {
+        one.store.purge_tag("github", &format!("other {number}"));
+    }
+    one.store.purge_key(&key("a"));
+    assert!(!one.find("a").await);
+    assert!(one.stats().purges_waiting > 0, "it was looked at too late");
+    until("announced", async || one.stats().purges_waiting == 0).await;
+    assert!(!one.find("a").await);
+}
+
+#[tokio::test]
 async fn what_was_purged_while_a_gateway_was_cut_off_is_purged_there_afterwards() {
     let mut server = RedisServer::start().await.unwrap();
     let (one, two) = (Gateway::start(&server, "one").await, Gateway::start(&server, "two").await);
@@ -223,4 +250,60 @@ async fn a_server_that_gave_up_its_purges_brings_nothing_back() {
     // The set begins again, later than the entry.
     until("caught up", async || !two.level.is_behind()).await;
     assert!(!two.find("a").await);
+}
+
+#[tokio::test]
+async fn a_lost_connection_after_a_day_without_a_purge_costs_nothing() {
+    let mut server = RedisServer::start().await.unwrap();
+    let (one, two) = (Gateway::start(&server, "one").await, Gateway::start(&server, "two").await);
+    two.put("a", "stays");
+    two.put("b", "goes");
+    two.ahead.store(25 * 3600, Ordering::SeqCst);
+    server.stop();
+    until("away", async || !one.shared.is_connected() && !two.shared.is_connected()).await;
+    one.store.purge_key(&key("b"));
+    server.restart().await.unwrap();
+    until("caught up", async || two.get("b").is_none() && !two.level.is_behind()).await;
+    assert_eq!(two.get("a").as_deref(), Some("stays"));
+}
+
+#[tokio::test]
+async fn a_message_with_a_number_that_nobody_gave_does_not_disable_purges() {
+    let server = RedisServer::start().await.unwrap();
+    let (one, two) = (Gateway::start(&server, "one").await, Gateway::start(&server, "two").await);
+    let forged = format!("{} x t:0", u64::MAX);
+    one.put("b", "goes");
+    two.shared.publish("bascule:cache:purges", &forged).await.unwrap();
+    two.store.purge_key(&key("b"));
+    // What was published before it was heard as well.
+    until("heard", async || one.get("b").is_none() && !one.level.is_behind()).await;
+    one.put("a", "old");
+    one.sent("a").await;
+    one.store.purge_key(&key("a"));
+    until("announced", async || one.stats().purges_waiting == 0).await;
+    assert!(!two.find("a").await);
+}
+
+#[tokio::test]
+async fn a_server_that_lost_its_set_and_whose_clock_is_behind_is_asked_for_all_it_has() {
+    let server = RedisServer::start().await.unwrap();
+    let (one, two) = (Gateway::start(&server, "one").await, Gateway::start(&server, "two").await);
+    two.put("a", "old");
+    let command = async |command: Command| one.shared.call(command).await.unwrap();
+    let set = "bascule:cache:purges";
+    // Begun anew long ago by its clock, and something was purged that was not heard of.
+    command(Command::new("DEL").arg(set)).await;
+    command(Command::new("ZADD").arg(set).number(5).arg("0").number(6).arg("i:github")).await;
+    one.shared.publish(set, "something may have been missed").await.unwrap();
+    until("purged", async || two.get("a").is_none()).await;
+}
+
+#[tokio::test]
+async fn what_is_too_large_to_be_read_is_not_sent_however_small_it_gets() {
+    let server = RedisServer::start().await.unwrap();
+    let one = Gateway::start(&server, "one").await;
+    assert_eq!(one.put("large", &"x".repeat(17 << 20)), Stored::Yes);
+    one.put("b", "sent after it");
+    one.sent("b").await;
+    assert_eq!(one.entry("large").await, Reply::Nil);
 }

@@ -118,18 +118,7 @@ where
         times: &HealthStats,
     ) -> Result<(), AttemptRefused> {
         let Some(first) = self.at_once(now, deadline)? else { return Ok(()) };
-        let mut waiting = pin!(self.wait(first, clock, deadline));
-        match permit.and_then(|permit| Some((permit, permit.breaker()?))) {
-            None => waiting.await?,
-            Some((permit, breaker)) => loop {
-                tokio::select! {
-                    biased;
-                    taken = &mut waiting => break taken?,
-                    // It may have closed again by the time that this is heard; then the wait goes on.
-                    () = breaker.opened() => still_stands(permit, clock.now())?,
-                }
-            },
-        }
+        while_stands(permit, clock, self.wait(first, clock, deadline)).await??;
         let now = clock.now();
         permit.map_or(Ok(()), |permit| still_stands(permit, now))?;
         // An attempt that cannot end in time, because the wait has eaten it, would only be held against the dependency.
@@ -218,6 +207,32 @@ pub fn still_stands<H: Borrow<Breaker>>(permit: &Permit<H>, now: Instant) -> Res
     // It is half-open by now: its probes are others'.
     let retry_after = breaker.config().reset_after.min(PROBE);
     Err(Refused { retry_after, state: State::HalfOpen })
+}
+
+/// Waits for something, for as long as the permit is good for an attempt: a circuit that opens meanwhile ends the wait.
+/// Without a permit no circuit watches it.
+///
+/// Cancel-safe if `waiting` is; ended by the circuit, it is dropped.
+///
+/// # Errors
+/// When the circuit has opened, as in [`still_stands`].
+pub async fn while_stands<H: Borrow<Breaker>, T>(
+    permit: Option<&Permit<H>>,
+    clock: &dyn Clock,
+    waiting: impl Future<Output = T>,
+) -> Result<T, Refused> {
+    let Some((permit, breaker)) = permit.and_then(|permit| Some((permit, permit.breaker()?))) else {
+        return Ok(waiting.await);
+    };
+    let mut waiting = pin!(waiting);
+    loop {
+        tokio::select! {
+            biased;
+            done = &mut waiting => return Ok(done),
+            // It may have closed again by the time that this is heard; then the wait goes on.
+            () = breaker.opened() => still_stands(permit, clock.now())?,
+        }
+    }
 }
 
 #[cfg(test)]

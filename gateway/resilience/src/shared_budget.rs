@@ -13,8 +13,9 @@
 //! | too little   | is away    | goes: the process's own limiter decides alone                              |
 //!
 //! What is in hand ahead of need ([`spare`]) is all by which the processes together may exceed the budget: in any span
-//! they send no more than it allows, and `spare` for each of them on top. It is a fraction of the burst, nothing at all
-//! for small budgets, which ask for every call; and it lapses after a second without use.
+//! they send no more than it allows, and `spare` for each of them on top; where calls cost several tokens, also what one of
+//! them was short of taking. It is a fraction of the burst, nothing at all for small budgets, which ask for every call; and
+//! it lapses a second after it was granted. What was granted for calls that have left the line is let go of.
 //!
 //! Who waits, waits in the order of arrival, high priority in a line of its own before which no other call stands.
 
@@ -172,7 +173,7 @@ impl SharedBudget {
         if self.is_away(now) {
             return Ok(Drawn::Alone);
         }
-        let _wanting = Wanting::new(&self.wanted, demand.cost.get().into());
+        let _wanting = Wanting::new(self, demand.cost.get().into());
         let turn = self.turns.get(class(demand.priority)).map(tokio::sync::Mutex::lock);
         // One question may be under way, and the next one asks for all.
         let patience = later(until.max(now), self.answers_within.saturating_mul(2));
@@ -192,8 +193,8 @@ impl SharedBudget {
         self.is_away(now).then_some(Drawn::Alone)
     }
 
-    /// Gives back what a call was [granted](Drawn::Granted) that is not made after all. It is in hand for others, for as
-    /// long as all that is in hand.
+    /// Gives back what a call was [granted](Drawn::Granted) that is not made after all. It is in hand for others, for a
+    /// second at most.
     pub fn give_back(&self, demand: Demand, now: Instant) {
         self.hand.lock().put(demand.cost.get().into(), now);
     }
@@ -285,19 +286,23 @@ const fn class(priority: Priority) -> usize {
     }
 }
 
-/// A call that waits, however it ends.
-struct Wanting<'a>(&'a AtomicU64, u64);
+/// A call that waits, however it ends. When it leaves, what was asked for on its behalf and is in hand goes as well.
+struct Wanting<'a>(&'a SharedBudget, u64);
 
 impl<'a> Wanting<'a> {
-    fn new(wanted: &'a AtomicU64, cost: u64) -> Self {
-        wanted.fetch_add(cost, Ordering::Relaxed);
-        Self(wanted, cost)
+    fn new(budget: &'a SharedBudget, cost: u64) -> Self {
+        budget.wanted.fetch_add(cost, Ordering::Relaxed);
+        Self(budget, cost)
     }
 }
 
 impl Drop for Wanting<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(self.1, Ordering::Relaxed);
+        let Self(budget, cost) = *self;
+        let now = budget.clock.now();
+        let mut hand = budget.hand.lock();
+        let others = budget.wanted.fetch_sub(cost, Ordering::Relaxed).saturating_sub(cost);
+        hand.keep(budget.spare.saturating_add(others), now);
     }
 }
 

@@ -19,6 +19,8 @@ const BEHIND_MAX: usize = 256;
 /// What a subscription tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
+    /// The connection was lost. What is published from here on is missed, until there is a gap.
+    Interrupted,
     /// Messages may have been missed before this: the subscription has taken effect, for the first time or again after
     /// the connection was lost, or the reader was behind by more than 256 messages.
     Gap,
@@ -82,12 +84,16 @@ impl Hub {
 
     /// The connection has ended.
     pub(crate) fn interrupted(&self) {
-        self.0.lock().values_mut().for_each(|entry| entry.subscribed = false);
+        for entry in self.0.lock().values_mut().filter(|entry| entry.subscribed) {
+            entry.subscribed = false;
+            let _ = entry.sender.send(Notice::Interrupted);
+        }
     }
 
     fn deliver(&self, channel: &[u8], message: Vec<u8>) {
         let Ok(channel) = std::str::from_utf8(channel) else { return };
-        if let Some(entry) = self.0.lock().get(channel) {
+        // What comes before the gap is told has no place in the order: the gap stands for it, too.
+        if let Some(entry) = self.0.lock().get(channel).filter(|entry| entry.subscribed) {
             // Nobody reads at the moment: then nobody misses it.
             let _ = entry.sender.send(Notice::Message(message.into()));
         }
@@ -141,7 +147,21 @@ mod tests {
         assert_eq!(hub.missing().len(), 1);
         hub.subscribed("c");
         hub.deliver(b"c", b"after".to_vec());
-        for expected in [Notice::Gap, message("before"), Notice::Gap, message("after")] {
+        for expected in [Notice::Gap, message("before"), Notice::Interrupted, Notice::Gap, message("after")] {
+            assert_eq!(subscription.next().await, Some(expected));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_message_that_comes_before_the_gap_is_part_of_it() {
+        let hub = Hub::default();
+        let mut subscription = hub.join("c");
+        hub.subscribed("c");
+        hub.interrupted();
+        hub.deliver(b"c", b"too early".to_vec());
+        hub.subscribed("c");
+        hub.deliver(b"c", b"after".to_vec());
+        for expected in [Notice::Gap, Notice::Interrupted, Notice::Gap, message("after")] {
             assert_eq!(subscription.next().await, Some(expected));
         }
     }

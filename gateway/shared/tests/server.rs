@@ -200,6 +200,7 @@ async fn what_is_published_is_heard_and_gaps_are_told() {
     assert_eq!(next(&mut second).await, Notice::Gap);
     assert_eq!(next(&mut heard).await, Notice::Gap);
     server.restart().await.unwrap();
+    assert_eq!(next(&mut heard).await, Notice::Interrupted);
     assert_eq!(next(&mut heard).await, Notice::Gap);
     until(|| other.health().connections == 2 && other.is_connected()).await;
     other.publish("c", "second").await.unwrap();

@@ -24,7 +24,8 @@ use crate::{
 };
 use bascule_resilience::{
     Around, AttemptRefused, Attempted, Attempts, Demand, Leave, Next, Permit, QuotaReport, RateLimiter,
-    StopReason, leave::still_stands,
+    StopReason,
+    leave::{still_stands, while_stands},
 };
 use exchange::Attempt;
 use http::StatusCode;
@@ -151,9 +152,10 @@ async fn tokens(fetch: &Fetch, permit: Option<&Permit>, now: Instant) -> Result<
         asked(fetch).for_attempt(&*fetch.services.clock, now, permit, fetch.deadline, times).await
     };
     let limited = |limited| AttemptRefused::Limited { index: 0, limited };
-    let Some(taken) = shares(fetch).acquire(fetch.deadline.instant()).await.map_err(limited)? else {
-        return own(now).await;
-    };
+    let shares = shares(fetch);
+    let waiting = shares.acquire(fetch.deadline.instant());
+    let taken = while_stands(permit, &*fetch.services.clock, waiting).await?.map_err(limited)?;
+    let Some(taken) = taken else { return own(now).await };
     let now = fetch.services.now();
     let granted = match permit.map_or(Ok(()), |permit| still_stands(permit, now)) {
         Ok(()) => own(now).await,

@@ -3,7 +3,7 @@
 //! | what                       | is told, and kept on the server until it is over          | whoever hears of it                              |
 //! |----------------------------|-----------------------------------------------------------|--------------------------------------------------|
 //! | a circuit opened           | by the gateway whose own calls opened it                   | opens its own for the rest of that time          |
-//! | a circuit closed           | is told to nobody; what is kept is removed                 | –: each finds out by probes of its own           |
+//! | a circuit closed           | is told to nobody; the word that opened it is removed      | –: each finds out by probes of its own           |
 //! | the provider said to wait  | by the gateway that was told                               | holds its calls until then                       |
 //! | a quota is low or spent    | by the gateway that was told                               | counts on from there                             |
 //!
@@ -20,10 +20,11 @@ mod word;
 use super::Generation;
 use crate::config::SharedSettings;
 use bascule_resilience::{BreakerConfig, Clock, Mode, Random, RateLimiter, Reason, State, Transition};
-use bascule_shared::{CallError, Command, Notice, Reply, Script, Shared};
+use bascule_shared::{CallError, Notice, Reply, Script, Shared};
 use members::Members;
 use parking_lot::Mutex;
 use std::{
+    collections::HashMap,
     sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
@@ -47,15 +48,23 @@ end
 redis.call('PUBLISH', ARGV[3], ARGV[4])
 return 1";
 
-/// For every key, how many milliseconds it is kept yet; 0 for none, and for words of one's own.
+/// Removes a word of one of these gateways.
+const FORGET: &str = "\
+local from = redis.call('GET', KEYS[1])
+for _, name in ipairs(ARGV) do
+  if from == name then return redis.call('DEL', KEYS[1]) end
+end
+return 0";
+
+/// For every key, how many milliseconds it is kept yet, and of which gateway; 0 for none, and for words of one's own.
 const LOOK_UP: &str = "\
-local left = {}
+local found = {}
 for number, key in ipairs(KEYS) do
   local from = redis.call('GET', key)
-  left[number] = 0
-  if from and from ~= ARGV[1] then left[number] = math.max(redis.call('PTTL', key), 0) end
+  found[number] = {0, ''}
+  if from and from ~= ARGV[1] then found[number] = {math.max(redis.call('PTTL', key), 0), from} end
 end
-return left";
+return found";
 
 /// The other gateways. Without a server there are none, and nothing is told.
 pub struct Peers {
@@ -66,6 +75,8 @@ pub struct Peers {
     timeout: Duration,
     server: OnceLock<Shared>,
     members: Mutex<Members>,
+    /// By whose word circuits opened here, until they close: no more than there are circuits.
+    heeded: Mutex<HashMap<String, String>>,
     /// Tells of new members.
     joined: Notify,
     sayings: mpsc::Sender<Saying>,
@@ -78,8 +89,8 @@ enum Saying {
     Announce(Kind, Word, Duration),
     /// Tell it.
     Tell(Word),
-    /// Remove what is kept of this circuit.
-    Closed(String),
+    /// Remove what is kept of this circuit, if it is of one's own or of the other gateway.
+    Closed(String, Option<String>),
 }
 
 /// What is kept on the server.
@@ -100,6 +111,7 @@ impl Peers {
             timeout: settings.map_or(NO_SERVER, |settings| settings.timeout),
             server: OnceLock::new(),
             members: Mutex::default(),
+            heeded: Mutex::default(),
             joined: Notify::new(),
             sayings,
             waiting: Mutex::new(Some(waiting)),
@@ -119,6 +131,7 @@ impl Peers {
     /// Takes note of what a configuration shares.
     pub fn know(&self, generation: &Generation) {
         let members = Members::of(generation);
+        self.heeded.lock().retain(|name, _| members.circuits.contains_key(name));
         let before = std::mem::replace(&mut *self.members.lock(), members);
         drop(before);
         self.joined.notify_one();
@@ -140,6 +153,7 @@ impl Peers {
                 () = self.joined.notified() => self.catch_up(server).await,
                 notice = heard.next() => match notice {
                     Some(Notice::Message(text)) => self.hear(&text),
+                    Some(Notice::Interrupted) => {}
                     Some(Notice::Gap) => self.catch_up(server).await,
                     None => return,
                 },
@@ -154,7 +168,10 @@ impl Peers {
         }
         let Some(breaker) = self.members.lock().circuits.get(name).cloned() else { return };
         match (transition.to, transition.reason) {
-            (State::Closed, _) => self.enqueue(Saying::Closed(name.to_owned())),
+            (State::Closed, _) => {
+                let heeded = self.heeded.lock().remove(name);
+                self.enqueue(Saying::Closed(name.to_owned(), heeded));
+            }
             (
                 State::Open,
                 Reason::Tripped | Reason::TooSlow | Reason::ProbeFailed | Reason::HalfOpenExpired,
@@ -203,9 +220,10 @@ impl Peers {
                 server.run(&Script::new(ANNOUNCE), &[key], &arguments).await.map(drop)
             }
             Saying::Tell(word) => server.publish(&self.channel(server), word.to_text()).await,
-            Saying::Closed(name) => {
+            Saying::Closed(name, heeded) => {
+                let whose: Vec<_> = [Some(self.name.clone()), heeded].into_iter().flatten().collect();
                 let key = key(server, Kind::Circuit, &name);
-                server.call(Command::new("DEL").arg(key)).await.map(drop)
+                server.run(&Script::new(FORGET), &[key], &whose).await.map(drop)
             }
         }
     }
@@ -214,7 +232,7 @@ impl Peers {
         let Some(word) = Word::read(text).filter(|word| word.from != self.name) else { return };
         let now = self.clock.now();
         match word.what {
-            What::Opened { ms } => self.open(&word.about, ms, now),
+            What::Opened { ms } => self.open(&word.about, word.from, ms, now),
             What::Held { ms } => {
                 if let Some((limiter, longest)) = self.limit(&word.about) {
                     limiter.hold_until(now + Duration::from_millis(ms).min(longest), now);
@@ -233,12 +251,14 @@ impl Peers {
         members.limits.get(name).map(|limit| (Arc::clone(&limit.limiter), limit.longest))
     }
 
-    fn open(&self, name: &str, ms: u64, now: Instant) {
+    fn open(&self, name: &str, from: String, ms: u64, now: Instant) {
         // The breaker tells of it, which looks for its name here: not under the lock.
         let breaker = self.members.lock().circuits.get(name).cloned();
         if let Some(breaker) = breaker {
             let left = Duration::from_millis(ms).min(longest_stay(breaker.config()));
-            breaker.open_elsewhere(now + left, now);
+            if breaker.open_elsewhere(now + left, now) {
+                self.heeded.lock().insert(name.to_owned(), from);
+            }
         }
     }
 
@@ -249,13 +269,19 @@ impl Peers {
             return;
         }
         let keys: Vec<String> = names.iter().map(|name| key(server, Kind::Circuit, name)).collect();
-        let Ok(Reply::List(left)) = server.run(&Script::new(LOOK_UP), &keys, &[&self.name]).await else {
+        let Ok(Reply::List(found)) = server.run(&Script::new(LOOK_UP), &keys, &[&self.name]).await else {
             return;
         };
         let now = self.clock.now();
-        for (name, left) in names.iter().zip(left) {
-            if let Some(ms) = left.integer().and_then(|ms| u64::try_from(ms).ok()).filter(|ms| *ms > 0) {
-                self.open(name, ms, now);
+        for (name, found) in names.iter().zip(found) {
+            let Some([left, from]) = found.into_list().and_then(|found| <[Reply; 2]>::try_from(found).ok())
+            else {
+                continue;
+            };
+            let ms = left.integer().and_then(|ms| u64::try_from(ms).ok()).filter(|ms| *ms > 0);
+            let from = from.into_bytes().and_then(|from| String::from_utf8(from.into()).ok());
+            if let (Some(ms), Some(from)) = (ms, from) {
+                self.open(name, from, ms, now);
             }
         }
     }

@@ -26,7 +26,7 @@ use crate::{
 use bascule_plugin_host::{Plugin, SideError, SideFuture, SideRequest, SideRequests, SideResponse};
 use bascule_resilience::{
     AttemptRefused, Breaker, Clock, Deadline, Demand, HealthStats, Leave, Mode, Permit, Priority, Random,
-    RateLimiter,
+    RateLimiter, leave::while_stands,
 };
 use http::{
     HeaderName, HeaderValue, Method,
@@ -177,9 +177,11 @@ impl Sender {
         let demand = Demand { cost: NonZeroU32::MIN, priority: self.priority };
         let leave = Leave { limits: std::iter::once((&*all.limiter, max_wait)), demand };
         let shares = Shares { all: [all.share.as_ref(), None], demand };
-        let granted = match shares.acquire(self.deadline.instant()).await {
-            Err(limited) => Err(AttemptRefused::Limited { index: 0, limited }),
-            Ok(taken) => {
+        let waiting = shares.acquire(self.deadline.instant());
+        let granted = match while_stands(Some(permit), &*all.clock, waiting).await {
+            Err(refused) => Err(AttemptRefused::CircuitOpen(refused)),
+            Ok(Err(limited)) => Err(AttemptRefused::Limited { index: 0, limited }),
+            Ok(Ok(taken)) => {
                 let now = if taken.is_some() { all.clock.now() } else { now };
                 let granted =
                     leave.for_attempt(&*all.clock, now, Some(permit), self.deadline, &to.times).await;

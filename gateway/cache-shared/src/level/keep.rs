@@ -1,14 +1,8 @@
 //! What goes on behind the calls: purges are heard of, what was missed is made up for, and changes are sent.
 //!
-//! ```text
-//!            a gap                      told what moved since
-//!   abreast ───────► behind: purges are heard of, but not counted ───────► abreast
-//! ```
-//!
-//! The decision: an entry is sent with the number up to which *all* purges are done here. While some may have been missed
-//! that number stays, whatever else is heard of.
+//! The decision: one thing after the other, on one task. What was missed is made up for before anything is sent.
 
-use super::{Core, score_of};
+use super::{Core, RECORD_MAX, score_of};
 use crate::purges::{self, LIFE_MAX, MISSED_MAX, Missed};
 use bascule_cache::{Key, Purge};
 use bascule_shared::{CallError, Command, Notice, Reply, Subscription};
@@ -24,39 +18,21 @@ pub(super) const SEALED_MAX: usize = 1 << 20;
 /// How long a purge waits that could not be sent.
 const AGAIN_AFTER: Duration = Duration::from_millis(100);
 
-/// Which purges have been heard of.
-pub(super) struct Hearing {
-    /// All purges up to this number are done here; 0 before the first time.
-    heard: u64,
-    /// The latest that was heard of since the last gap.
-    latest: u64,
-    /// When there was word of the server while nothing was missed.
-    since: Option<Instant>,
-    /// How often purges may have been missed, and how often that was made up for.
-    gaps: u64,
-    filled: u64,
-}
-
-impl Hearing {
-    /// Of a gateway that has heard of none.
-    pub(super) fn new() -> Self {
-        Self { heard: 0, latest: 0, since: None, gaps: 1, filled: 0 }
-    }
-
-    fn is_behind(&self) -> bool {
-        self.gaps != self.filled
-    }
-}
-
 impl Core {
     /// Sends what is there now under a key that changed.
     async fn send(&self, key: &Key) -> Result<(), CallError> {
+        if !self.shared.is_connected() {
+            // It could not be sent, and need not be written down.
+            return Err(CallError::Away);
+        }
         // Before the look into the store: what is there then was not purged by any purge up to this number.
-        let heard = self.hearing.lock().heard;
+        let heard = self.hearing.lock().heard();
         let (now, wall) = (self.clock)();
-        let kept = self.store.kept(key, now);
+        // What nobody would read is not even compressed.
+        let kept = self.store.kept(key, now).filter(|kept| kept.weight() <= RECORD_MAX as u64);
         let life = kept.as_ref().map_or(Duration::ZERO, |kept| kept.life(now)).min(LIFE_MAX).as_millis();
-        let sealed = kept.map(|kept| self.seal.close(key, heard, &kept.encode(now, wall)));
+        let record = kept.map(|kept| kept.encode(now, wall)).filter(|record| record.len() <= RECORD_MAX);
+        let sealed = record.map(|record| self.seal.close(key, heard, &record));
         let command = match sealed.filter(|sealed| sealed.len() <= SEALED_MAX && life > 0) {
             Some(sealed) => {
                 let set = Command::new("SET").arg(self.entry(key)).arg(sealed).arg("PX");
@@ -83,11 +59,7 @@ impl Core {
         let heard = async {
             loop {
                 let more = self.heard_more.notified();
-                let done = {
-                    let hearing = self.hearing.lock();
-                    hearing.latest >= number || hearing.is_behind()
-                };
-                if done {
+                if self.hearing.lock().is_past(number) {
                     return;
                 }
                 more.await;
@@ -99,33 +71,35 @@ impl Core {
 
     /// Makes up for purges that were missed.
     async fn catch_up(&self) -> Result<(), CallError> {
-        let (heard, since, gaps) = {
-            let hearing = self.hearing.lock();
-            (hearing.heard, hearing.since, hearing.gaps)
-        };
-        let arguments = [heard.to_string(), MISSED_MAX.to_string(), self.purges()];
-        let told = self.shared.run(&self.scripts.missed, &[self.purges()], &arguments).await?;
-        let told = told.into_list().unwrap_or_default();
-        let [number, missed] = <[Reply; 2]>::try_from(told).map_err(|_| CallError::Unexpected)?;
-        let number = score_of(&number).ok_or(CallError::Unexpected)?;
-        let missed = missed.into_list().unwrap_or_default();
+        let behind = self.hearing.lock().behind();
+        let (mut number, mut missed) = self.missed_since(behind.heard).await?;
+        if number < behind.heard {
+            // The server lost its set, and its clock is behind: all numbers are others.
+            (number, missed) = self.missed_since(0).await?;
+        }
         let now = (self.clock)().0;
         // The server forgets older ones.
-        let too_long = since.is_some_and(|since| now.saturating_duration_since(since) > LIFE_MAX);
-        if too_long || missed.len() > MISSED_MAX {
+        if behind.too_long(now) || missed.len() > MISSED_MAX {
             self.store.purge_elsewhere(&Purge::Everything);
         } else {
-            if heard == 0 {
+            if behind.heard == 0 {
                 self.drop_old(now);
             }
             let texts = missed.into_iter().filter_map(Reply::into_bytes);
             self.apply(texts.filter_map(|text| purges::moved(std::str::from_utf8(&text).ok()?)));
         }
-        let mut hearing = self.hearing.lock();
-        // What was published after that number was heard. A server that begins anew may begin with a smaller one.
-        hearing.heard = hearing.latest.max(number);
-        (hearing.filled, hearing.since) = (gaps, Some(now));
+        self.hearing.lock().caught_up(behind, number, now);
         Ok(())
+    }
+
+    /// The number of the last purge, and what was purged after this one: [`MISSED_MAX`] at most, and one more.
+    async fn missed_since(&self, heard: u64) -> Result<(u64, Vec<Reply>), CallError> {
+        let arguments = [heard.to_string(), MISSED_MAX.to_string(), self.purges()];
+        let told = self.shared.run(&self.scripts.missed, &[self.purges()], &arguments).await?;
+        let told = told.into_list().unwrap_or_default();
+        let [number, missed] = <[Reply; 2]>::try_from(told).map_err(|_| CallError::Unexpected)?;
+        let number = score_of(&number).ok_or(CallError::Unexpected)?;
+        Ok((number, missed.into_list().unwrap_or_default()))
     }
 
     /// What another process left on the disk may be older than what the server remembers of purges.
@@ -139,11 +113,7 @@ impl Core {
 
     /// Purges may have been missed.
     pub(super) fn gap(&self) {
-        {
-            let mut hearing = self.hearing.lock();
-            hearing.gaps += 1;
-            hearing.latest = 0;
-        }
+        self.hearing.lock().gap();
         self.missed.notify_one();
         self.heard_more.notify_one();
     }
@@ -172,20 +142,19 @@ impl Core {
     }
 
     fn hear(&self, message: &[u8]) {
+        let now = (self.clock)().0;
         let parsed = std::str::from_utf8(message).ok().and_then(purges::parse);
-        // What is not understood was perhaps a purge.
-        let Some((number, who, missed)) = parsed else { return self.gap() };
+        // What is not understood was perhaps a purge. Until then, all were heard.
+        let Some((number, who, missed)) = parsed else {
+            self.hearing.lock().listened(now);
+            return self.gap();
+        };
         if who != self.options.name {
             self.apply([missed]);
         }
-        let now = (self.clock)().0;
-        let mut hearing = self.hearing.lock();
-        hearing.latest = hearing.latest.max(number);
-        if !hearing.is_behind() {
-            hearing.heard = hearing.heard.max(number);
-            hearing.since = Some(now);
+        if !self.hearing.lock().hear(number, now) {
+            return self.gap();
         }
-        drop(hearing);
         self.heard_more.notify_one();
     }
 }
@@ -195,6 +164,7 @@ pub(super) async fn hear(core: &Core, mut notices: Subscription) {
     while let Some(notice) = notices.next().await {
         match notice {
             Notice::Message(message) => core.hear(&message),
+            Notice::Interrupted => core.hearing.lock().listened((core.clock)().0),
             Notice::Gap => core.gap(),
         }
     }

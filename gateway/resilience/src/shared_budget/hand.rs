@@ -13,12 +13,18 @@ pub(super) const TERM: Duration = Duration::from_secs(1);
 const REFUSAL_MIN: Duration = Duration::from_millis(1);
 
 pub(super) struct Hand {
-    tokens: u64,
-    lapses: Instant,
+    /// What lapses first, and what came after it: what is new makes nothing last longer.
+    batches: [Batch; 2],
     /// Of calls of other than high priority, and of calls of high priority.
     refusals: [Option<Refusal>; 2],
     /// Until when nobody asks, because the last question was not answered.
     pub(super) silent: Instant,
+}
+
+#[derive(Clone, Copy)]
+struct Batch {
+    tokens: u64,
+    lapses: Instant,
 }
 
 /// The source's word that calls of some cost cannot go yet. Those that cost more cannot either.
@@ -31,18 +37,34 @@ struct Refusal {
 
 impl Hand {
     pub(super) const fn empty(now: Instant) -> Self {
-        Self { tokens: 0, lapses: now, refusals: [None; 2], silent: now }
+        let none = Batch { tokens: 0, lapses: now };
+        Self { batches: [none; 2], refusals: [None; 2], silent: now }
     }
 
     /// Takes tokens; says how many are left.
     pub(super) fn take(&mut self, cost: u64, now: Instant) -> Option<u64> {
-        self.tokens = self.had(now).checked_sub(cost)?;
-        Some(self.tokens)
+        let left = self.had(now).checked_sub(cost)?;
+        let [first, second] = &mut self.batches;
+        let of_first = first.tokens.min(cost);
+        first.tokens -= of_first;
+        second.tokens -= cost - of_first;
+        Some(left)
     }
 
     pub(super) fn put(&mut self, tokens: u64, now: Instant) {
-        self.tokens = self.had(now).saturating_add(tokens);
-        self.lapses = later(now, TERM);
+        self.had(now);
+        let [first, second] = &mut self.batches;
+        let batch = if first.tokens == 0 { first } else { second };
+        if batch.tokens == 0 {
+            batch.lapses = later(now, TERM);
+        }
+        batch.tokens = batch.tokens.saturating_add(tokens);
+    }
+
+    /// Lets go of what is above `most`.
+    pub(super) fn keep(&mut self, most: u64, now: Instant) {
+        let above = self.had(now).saturating_sub(most);
+        self.take(above, now);
     }
 
     pub(super) fn refuse(&mut self, demand: Demand, retry_after: Duration, by: LimitedBy, now: Instant) {
@@ -60,7 +82,17 @@ impl Hand {
         concerns.then_some((refusal.end, refusal.by))
     }
 
-    fn had(&self, now: Instant) -> u64 {
-        if now < self.lapses { self.tokens } else { 0 }
+    /// How many there are, without those that have lapsed.
+    fn had(&mut self, now: Instant) -> u64 {
+        for batch in &mut self.batches {
+            if batch.lapses <= now {
+                batch.tokens = 0;
+            }
+        }
+        let [first, second] = &mut self.batches;
+        if first.tokens == 0 {
+            std::mem::swap(first, second);
+        }
+        first.tokens.saturating_add(second.tokens)
     }
 }

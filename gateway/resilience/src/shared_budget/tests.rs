@@ -324,33 +324,89 @@ async fn who_leaves_the_line_is_not_asked_for() {
     assert!(part.acquire(ONE, SECOND, None).await.is_ok());
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_was_granted_for_calls_that_leave_is_let_go_of() {
+    let config = config(100, SECOND, 100);
+    let server = Server::new(&config);
+    server.0.lock().takes = ANSWERS / 2;
+    let part = server.part(&config);
+    let call = || {
+        let part = Arc::clone(&part);
+        tokio::spawn(async move { part.acquire(ONE, SECOND, None).await })
+    };
+    // The first asks for itself, the second then for all of them.
+    let calls: Vec<_> = (0..50).map(|_| call()).collect();
+    tokio::time::sleep(ANSWERS * 3 / 4).await;
+    for call in &calls[2..] {
+        call.abort();
+    }
+    for call in calls.into_iter().take(2) {
+        assert_eq!(call.await.unwrap(), Ok(Drawn::Granted));
+    }
+    assert_eq!(server.0.lock().questions, 2);
+    assert_eq!(
+        part.try_acquire(ONE, TokioClock.now()),
+        None,
+        "nothing is in hand: the budget is a small one"
+    );
+}
+
+#[test]
+fn what_comes_later_makes_nothing_last_longer() {
+    let now = Instant::now();
+    let mut hand = Hand::empty(now);
+    hand.put(5, now);
+    hand.put(3, now + TERM / 2);
+    hand.put(1, now + TERM * 3 / 4);
+    assert_eq!(hand.take(2, now + TERM * 3 / 4), Some(7));
+    assert_eq!(hand.take(0, now + TERM), Some(4));
+    hand.put(2, now + TERM);
+    hand.keep(5, now + TERM);
+    assert_eq!(hand.take(6, now + TERM), None);
+    assert_eq!(hand.take(0, now + TERM * 3 / 2), Some(2));
+    assert_eq!(hand.take(0, now + TERM * 2), Some(0));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
-    /// Whatever arrives where: in every span, all parts together send no more than the budget allows and what each may
+    /// Whatever arrives where, and leaves when: in every span, all parts together send no more than the budget allows and what each may
     /// have had in hand.
     #[test]
     fn parts_together_keep_to_the_budget(
         requests in 5u32..2000,
         burst in 1u32..600,
-        arrivals in prop::collection::vec((0u64..40, 0usize..3, 1u32..4), 1..400),
+        takes in 0u64..40,
+        arrivals in prop::collection::vec(
+            (prop_oneof![9 => 0u64..2, 1 => 0u64..400], 0usize..3, 1u32..4, 0u64..200, 0u64..120),
+            1..400,
+        ),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
             let config = config(requests, SECOND, burst);
             let server = Server::new(&config);
+            server.0.lock().takes = Duration::from_millis(takes);
             let parts: Vec<_> = (0..3).map(|_| server.part(&config)).collect();
             let start = TokioClock.now();
-            let mut sent = Vec::new();
-            for (step, part, cost) in arrivals {
-                tokio::time::advance(Duration::from_millis(step)).await;
+            let sent = Arc::new(Lock::new(Vec::new()));
+            let mut calls = tokio::task::JoinSet::new();
+            for (step, part, cost, max_wait, leaves) in arrivals {
+                tokio::time::sleep(Duration::from_millis(step)).await;
                 let demand = Demand { cost: NonZeroU32::new(cost).unwrap(), ..ONE };
-                if parts[part].acquire(demand, Duration::ZERO, None).await.is_ok() {
-                    sent.push((TokioClock.now().duration_since(start), u64::from(cost)));
-                }
+                let (part, sent) = (Arc::clone(&parts[part]), Arc::clone(&sent));
+                let max_wait = Duration::from_millis(max_wait);
+                calls.spawn(tokio::time::timeout(Duration::from_millis(leaves), async move {
+                    if part.acquire(demand, max_wait, None).await == Ok(Drawn::Granted) {
+                        sent.lock().push((TokioClock.now().duration_since(start), u64::from(cost)));
+                    }
+                }));
                 yield_now().await;
             }
-            let ahead = 3 * u64::from(spare(&config));
+            while calls.join_next().await.is_some() {}
+            let sent = sent.lock();
+            // A call that costs more than is in hand leaves that there while it asks: two of its three tokens.
+            let ahead = 3 * (u64::from(spare(&config)) + 2);
             for (first, (from, _)) in sent.iter().enumerate() {
                 let mut total = 0;
                 for (to, cost) in &sent[first..] {

@@ -4,7 +4,7 @@
 //! One key per budget holds, per window, the time at which its bucket is full again; it is gone when all are. A budget
 //! whose provider asked to wait gives nothing until then.
 
-use super::{Peers, key};
+use super::{Peers, key, millis};
 use crate::{
     config::RateLimit,
     pipeline::{mechanisms, quota::Quotas},
@@ -22,20 +22,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// KEYS: the budget, the hold. ARGV: least, most, then per window the microseconds between two tokens, the burst, and
-/// how much of it is reserved. Answers with what is granted and, for nothing, the microseconds to wait and whether it is the
+/// KEYS: the budget, the hold. ARGV: least, most, the milliseconds that a hold may last, then per window the microseconds
+/// between two tokens, the burst, and how much of it is reserved. A hold that would last longer is made shorter. Answers with what is granted and, for nothing, the microseconds to wait and whether it is the
 /// provider's hold.
 const TAKE: &str = "\
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local held = redis.call('PTTL', KEYS[2])
+if held > tonumber(ARGV[3]) then
+  held = tonumber(ARGV[3])
+  redis.call('PEXPIRE', KEYS[2], held)
+end
 if held > 0 then return {0, held * 1000, 1} end
 local least, granted = tonumber(ARGV[1]), tonumber(ARGV[2])
 local full, wait, kept = {}, 0, 0
-for window = 1, (#ARGV - 2) / 3 do
-  local interval = tonumber(ARGV[window * 3])
-  local burst = tonumber(ARGV[window * 3 + 1])
-  local usable = burst - tonumber(ARGV[window * 3 + 2])
+for window = 1, (#ARGV - 3) / 3 do
+  local interval = tonumber(ARGV[window * 3 + 1])
+  local burst = tonumber(ARGV[window * 3 + 2])
+  local usable = burst - tonumber(ARGV[window * 3 + 3])
   local at = tonumber(redis.call('HGET', KEYS[1], window) or '0')
   at = math.min(math.max(at, now), now + burst * interval)
   full[window] = at
@@ -45,7 +49,7 @@ for window = 1, (#ARGV - 2) / 3 do
 end
 if granted < least then return {0, math.ceil(wait), 0} end
 for window = 1, #full do
-  local at = full[window] + granted * tonumber(ARGV[window * 3])
+  local at = full[window] + granted * tonumber(ARGV[window * 3 + 1])
   redis.call('HSET', KEYS[1], window, string.format('%.2f', at))
   kept = math.max(kept, at - now)
 end
@@ -82,15 +86,21 @@ impl Share {
     pub fn new(name: &str, limit: Option<&RateLimit>, peers: &Arc<Peers>) -> Option<Arc<Self>> {
         let limit = limit.filter(|limit| limit.shared)?;
         let script = Script::new(TAKE);
-        let source =
-            Source { name: name.to_owned(), script, config: limit.limiter.clone(), peers: Arc::clone(peers) };
+        let reset_max = mechanisms::quota_reset_max(Some(limit));
+        let source = Source {
+            name: name.to_owned(),
+            script,
+            config: limit.limiter.clone(),
+            longest_hold: reset_max,
+            peers: Arc::clone(peers),
+        };
         let clock = Arc::clone(&peers.clock);
         Some(Arc::new(Self {
             name: name.to_owned(),
             budget: SharedBudget::new(source, &limit.limiter, peers.timeout, clock, Arc::new(TokioSpawn)),
             config: limit.limiter.clone(),
             max_wait: limit.max_wait,
-            reset_max: mechanisms::quota_reset_max(Some(limit)),
+            reset_max,
             peers: Arc::clone(peers),
             told: Mutex::default(),
         }))
@@ -206,6 +216,8 @@ struct Source {
     name: String,
     script: Script,
     config: RateLimiterConfig,
+    /// A hold on the server that lasts longer is not believed.
+    longest_hold: Duration,
     peers: Arc<Peers>,
 }
 
@@ -214,7 +226,8 @@ impl Source {
         let Some(server) = self.peers.server() else { return Portion::Away };
         let tagged = format!("{{{}}}", self.name);
         let keys = [server.name(&["limit", &tagged]), key(server, super::Kind::Hold, &self.name)];
-        let mut arguments = vec![request.least.to_string(), request.most.to_string()];
+        let mut arguments =
+            vec![request.least.to_string(), request.most.to_string(), millis(self.longest_hold).to_string()];
         for window in &self.config.windows {
             let interval = window.window.as_secs_f64() * 1e6 / f64::from(window.requests.get());
             let reserved = match request.priority {
