@@ -4,7 +4,7 @@
 //! error of its own in place of an answer, or none of these, which breaks a rule.
 
 use std::pin::pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use http::{Request, Response};
 use http_body_util::BodyExt;
@@ -13,6 +13,7 @@ use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Scheme};
 use wasmtime_wasi_http::{Error, WasiBody, WasiHttpView};
 
 use super::answer::{AnswerBody, End, Guest};
+use super::caller::{Caller, Upload};
 use super::outbound::check;
 use super::{HttpBody, OutboundRequests, Role};
 use crate::bindings::bascule::plugin::types::{Fault, FaultKind};
@@ -47,8 +48,10 @@ impl Plugin {
     ) -> Result<Response<AnswerBody>, PluginError> {
         let method = request.method().clone();
         let (head, answered) = oneshot::channel();
-        let end = End::default();
-        let task = serve(Arc::clone(self), ctx.clone(), request, outbound, head, Arc::clone(&end));
+        let (end, caller) = (End::default(), Caller::default());
+        let request = request.map(|body| caller.upload(body));
+        let from = (caller.clone(), outbound);
+        let task = serve(Arc::clone(self), ctx.clone(), request, from, head, Arc::clone(&end));
         let guest = Guest::new(tokio::spawn(task));
         match answered.await {
             Ok(Ok(response)) => {
@@ -57,7 +60,7 @@ impl Plugin {
                     return Err(PluginError::bad_answer(format!("the status {}", parts.status.as_u16())));
                 }
                 check(&parts.headers, &self.shared.limits)?;
-                let body = AnswerBody::new(&method, &parts, body, guest, end);
+                let body = AnswerBody::new(&method, &parts, body, guest, end, caller);
                 Ok(Response::from_parts(parts, body))
             }
             Ok(Err(error)) => Err(PluginError::Fault(fault(&error))),
@@ -74,16 +77,16 @@ impl Plugin {
 async fn serve(
     plugin: Arc<Plugin>,
     ctx: CallContext,
-    request: Request<HttpBody>,
-    outbound: Option<Arc<dyn OutboundRequests>>,
+    request: Request<Upload>,
+    (caller, outbound): (Caller, Option<Arc<dyn OutboundRequests>>),
     head: oneshot::Sender<Head>,
-    end: Arc<OnceLock<PluginError>>,
+    end: End,
 ) -> Result<(), PluginError> {
     plugin
         .observed(Hook::Backend, async {
             let mut visit = plugin.admit(Hook::Backend, &ctx).await?;
             let found = visit.guest(|phases| phases.handler.as_ref())?;
-            visit.state().serve_with(outbound);
+            visit.state().serve(caller, outbound);
             let _present = visit.state().present();
             let (store, limit) = visit.parts();
             let result = {

@@ -110,7 +110,7 @@ impl<'a> Visit<'a> {
             }
             Err(error) => {
                 let (error, to_blame) = diagnose::diagnose(&error, self.store.data(), self.limit);
-                if to_blame {
+                if to_blame && !self.store.data().excuses(&error) {
                     self.count(false);
                 }
                 Err(error)

@@ -310,6 +310,32 @@ async fn an_answer_that_nobody_takes_ends_with_its_wall_time() {
 }
 
 #[tokio::test]
+async fn slow_callers_never_take_a_backend_out_of_service() {
+    let (plugin, recorder) = backend_with(|spec| spec.limits.wall = Some(Duration::from_millis(50)));
+    for number in 1..=5 {
+        let unread = ask(&plugin, "/large?1000").await.unwrap();
+        until(|| recorder.calls.lock().len() == number).await;
+        drop(unread);
+    }
+    for number in 6..=10 {
+        let (sender, receiver) = tokio::sync::mpsc::channel(1);
+        let request = Request::post("/echo").header("host", "h").body(futures_of(receiver)).unwrap();
+        let response = plugin.respond(&context(), request, None).await.unwrap();
+        let error = response.into_body().collect().await.err().unwrap();
+        assert!(matches!(error, PluginError::TimedOut { kind: TimeoutKind::Wall, .. }), "{error}");
+        until(|| recorder.calls.lock().len() == number).await;
+        drop(sender);
+    }
+    assert!(recorder.calls.lock().iter().all(|(_, failure)| *failure == Some("wall")));
+    assert!(plugin.out_of_service().is_none() && recorder.out_of_service.lock().is_empty());
+    // One that waits for nobody but itself is.
+    for _ in 0..5 {
+        ask(&plugin, "/sleep?60000").await.err().unwrap();
+    }
+    assert!(plugin.out_of_service().is_some());
+}
+
+#[tokio::test]
 async fn who_leaves_takes_the_instance_along() {
     let (plugin, recorder) = backend_with(|spec| spec.limits.instances = 1);
     let mut body = ask(&plugin, "/large?1000").await.unwrap().into_body();
