@@ -20,6 +20,7 @@ use crate::bindings::bascule::plugin::types::{Fault, FaultKind};
 use crate::error::PluginError;
 use crate::phase::Hook;
 use crate::plugin::Plugin;
+use crate::plugin::breaker::Permit;
 use crate::state::CallContext;
 
 /// The head of an answer with its body still to come, or the guest's word that there is none.
@@ -72,6 +73,23 @@ impl Plugin {
     }
 }
 
+/// The way of the head to whoever waits for it.
+struct Handover {
+    plugin: Arc<Plugin>,
+    permit: Option<Permit>,
+    head: oneshot::Sender<Head>,
+}
+
+impl Handover {
+    fn give(self, head: Head) {
+        if let Some(permit) = &self.permit {
+            self.plugin.proven(permit);
+        }
+        // Nobody waits any more: the guest is about to be ended.
+        let _ = self.head.send(head);
+    }
+}
+
 /// Serves the request. What went wrong is in `end` before anything of the instance is dropped, so that a body that ends
 /// knows why.
 async fn serve(
@@ -88,12 +106,14 @@ async fn serve(
             let found = visit.guest(|phases| phases.handler.as_ref())?;
             visit.state().serve(caller, outbound);
             let _present = visit.state().present();
+            let handover = Handover { plugin: Arc::clone(&plugin), permit: visit.permit(), head };
             let (store, limit) = visit.parts();
             let result = {
                 let guest = pin!(async {
                     let request = request.map(|body| body.map_err(|_| Error::ConnectionTerminated));
                     let request = store.data_mut().http().new_incoming_request(Scheme::Http, request)?;
-                    let out = store.data_mut().http().new_response_outparam(head)?;
+                    let give = move |head| handover.give(head);
+                    let out = store.data_mut().http().new_response_outparam_from_callback(give)?;
                     let instance = found.pre.instantiate_async(&mut *store).await?;
                     let proxy = found.indices.load(&mut *store, &instance)?;
                     proxy.wasi_http_incoming_handler().call_handle(&mut *store, request, out).await

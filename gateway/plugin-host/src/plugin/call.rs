@@ -75,6 +75,11 @@ impl Plugin {
             breaker,
         })
     }
+
+    /// Tells the breaker that the call has shown that the plugin works, before its end.
+    pub(crate) fn proven(&self, permit: &Permit) {
+        self.breaker.lock().proven(permit);
+    }
 }
 
 impl<'a> Visit<'a> {
@@ -90,6 +95,11 @@ impl<'a> Visit<'a> {
         let indices = of(&self.loaded.phases)
             .ok_or_else(|| PluginError::bad_answer("it takes no part in this phase"))?;
         Ok(Guest { pre: &self.loaded.pre, indices })
+    }
+
+    /// What its breaker let it in with, until it is settled.
+    pub(crate) fn permit(&self) -> Option<Permit> {
+        self.breaker.permit.clone()
     }
 
     pub(crate) fn parts(&mut self) -> (&mut Store<State>, TimeLimit) {

@@ -365,6 +365,19 @@ async fn a_backend_that_keeps_failing_is_left_alone() {
 }
 
 #[tokio::test]
+async fn a_probe_is_over_when_its_answer_has_begun() {
+    let (plugin, _) = backend_with(|spec| {
+        spec.limits.breaker.failures = 1;
+        spec.limits.breaker.open = Duration::from_millis(20);
+    });
+    ask(&plugin, "/trap").await.err().unwrap();
+    until(|| plugin.out_of_service().is_none()).await;
+    let probe = ask(&plugin, "/large?1000").await.unwrap();
+    assert_eq!(ask(&plugin, "/status?200").await.unwrap().status(), 200);
+    drop(probe);
+}
+
+#[tokio::test]
 async fn what_it_imports_has_to_be_granted_in_its_own_table() {
     let (host, _) = host();
     let error = host.load(PluginSpec { grants: Grants::default(), ..spec(&[]) }).err().unwrap();
