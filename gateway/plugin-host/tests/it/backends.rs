@@ -354,6 +354,29 @@ async fn who_leaves_takes_the_instance_along() {
 }
 
 #[tokio::test]
+async fn backends_that_hoard_leave_half_of_instances_and_memory_to_others() {
+    // A good plugin has 4 MiB, a backend more than 1.
+    for (memory, instances) in [(1 << 30, 8), (8 << 20, 16)] {
+        let (host, _) = host_with(|config| (config.memory_total, config.instances) = (memory, instances));
+        let good = host.load(PluginSpec::new("good", guest(CLASSIFIER, &classifier("", "")))).unwrap();
+        let bad = host.load(spec(&[])).unwrap();
+        let (mut hoard, mut refused) = (Vec::new(), 0);
+        for _ in 0..instances {
+            match ask(&bad, "/large?1000").await {
+                Ok(unread) => hoard.push(unread),
+                Err(PluginError::Busy | PluginError::OutOfMemory { .. }) => refused += 1,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert!(!hoard.is_empty() && hoard.len() <= instances / 2 && refused > 0, "{}", hoard.len());
+        for _ in 0..20 {
+            good.classify(&context(), status(200), None).await.unwrap();
+        }
+        assert!(bad.out_of_service().is_none());
+    }
+}
+
+#[tokio::test]
 async fn a_backend_that_keeps_failing_is_left_alone() {
     let (plugin, recorder) = backend();
     for _ in 0..5 {
