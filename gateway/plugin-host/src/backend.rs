@@ -141,6 +141,11 @@ impl Serving {
         self.gate.outbound = outbound;
     }
 
+    /// What there is to say about a request that was refused.
+    pub(crate) fn take_told(&mut self) -> Option<String> {
+        self.gate.take_told()
+    }
+
     /// Whether it is for the caller's sake that the guest ended so.
     pub(crate) fn excuses(&self, error: &PluginError) -> bool {
         self.caller.excuses(error)

@@ -189,7 +189,8 @@ async fn everything_else_is_refused_and_the_log_says_which_line_would_grant_it()
         let (plugin, recorder) = backend();
         let answer = ask_through(&plugin, &sender, &format!("/calls?{url}")).await;
         assert_eq!(answer, (599, "ErrorCode::HttpRequestDenied".to_owned()));
-        // Once, however often it asks.
+        // Once, however often it asks, and when the guest has ended.
+        until(|| !recorder.calls.lock().is_empty()).await;
         assert_eq!(*recorder.lines.lock(), [(LogLevel::Warn, expected.to_owned())]);
     }
     for url in [
@@ -208,11 +209,26 @@ async fn everything_else_is_refused_and_the_log_says_which_line_would_grant_it()
 }
 
 #[tokio::test]
+async fn a_refusal_is_short_and_counts_as_a_line_of_the_call() {
+    let sender = Arc::new(Sender::default());
+    for (lines, expected) in [(1, "was refused"), (0, "1 lines dropped")] {
+        for host in ["a".repeat(5000), format!("{}.internal", "b".repeat(5000))] {
+            let (plugin, recorder) = backend_with(|spec| spec.limits.log_bytes = 800 * lines + 1);
+            ask_through(&plugin, &sender, &format!("/call?http://{host}/")).await;
+            until(|| !recorder.calls.lock().is_empty()).await;
+            let lines = recorder.lines.lock();
+            assert!(lines.len() == 1 && lines[0].1.contains(expected), "{lines:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_call_may_send_so_many_requests_and_no_more() {
     let (plugin, recorder) = backend();
     let sender = Arc::new(Sender::default());
     let answer = ask_through(&plugin, &sender, "/calls?http://github.internal/").await;
     assert_eq!((answer.0, sender.asked.lock().len()), (599, 4));
+    until(|| !recorder.calls.lock().is_empty()).await;
     let text = recorder.lines.lock()[0].1.clone();
     assert!(text.contains("more than 4 requests") && text.contains("side_requests"), "{text}");
     let (plugin, _) = backend_with(|spec| spec.limits.side_requests = 5);
