@@ -1,10 +1,13 @@
 //! One request through a backend: in a task of its own, until the guest has ended.
 //!
 //! The head of the answer is awaited, its body is not. Without a head the guest's end says why: a trap or a limit, an
-//! error of its own in place of an answer, or none of these, which breaks a rule.
+//! error of its own in place of an answer, or none of these, which breaks a rule. A head that breaks one ends the guest, and
+//! never gets out of its task: so the observer and the breaker learn of it as of a trap.
 
+use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::task::Poll;
 
 use http::{Request, Response};
 use http_body_util::BodyExt;
@@ -18,6 +21,7 @@ use super::outbound::check;
 use super::{HttpBody, OutboundRequests, Role};
 use crate::bindings::bascule::plugin::types::{Fault, FaultKind};
 use crate::error::PluginError;
+use crate::limits::Limits;
 use crate::phase::Hook;
 use crate::plugin::Plugin;
 use crate::plugin::breaker::Permit;
@@ -57,37 +61,56 @@ impl Plugin {
         match answered.await {
             Ok(Ok(response)) => {
                 let (parts, body) = response.into_parts();
-                if parts.status.is_informational() {
-                    return Err(PluginError::bad_answer(format!("the status {}", parts.status.as_u16())));
-                }
-                check(&parts.headers, &self.shared.limits)?;
                 let body = AnswerBody::new(&method, &parts, body, guest, end, caller);
                 Ok(Response::from_parts(parts, body))
             }
             Ok(Err(error)) => Err(PluginError::Fault(fault(&error))),
             Err(_none) => {
                 guest.end().await?;
-                Err(PluginError::bad_answer("there is none"))
+                Err(none())
             }
         }
     }
 }
+
+/// What is to be said of the head, once the guest has given it.
+type Judgement = Arc<OnceLock<Result<(), PluginError>>>;
 
 /// The way of the head to whoever waits for it.
 struct Handover {
     plugin: Arc<Plugin>,
     permit: Option<Permit>,
     head: oneshot::Sender<Head>,
+    judgement: Judgement,
 }
 
 impl Handover {
     fn give(self, head: Head) {
-        if let Some(permit) = &self.permit {
-            self.plugin.proven(permit);
+        let judged = head.as_ref().map_or(Ok(()), |response| judge(response, &self.plugin.shared.limits));
+        let good = judged.is_ok();
+        // The first, since this is called once.
+        let _ = self.judgement.set(judged);
+        if good {
+            if let Some(permit) = &self.permit {
+                self.plugin.proven(permit);
+            }
+            // Nobody may wait any more: the guest is about to be ended then.
+            let _ = self.head.send(head);
         }
-        // Nobody waits any more: the guest is about to be ended.
-        let _ = self.head.send(head);
     }
+}
+
+/// Whether it can be the head of an answer.
+fn judge(response: &Response<WasiBody>, limits: &Limits) -> Result<(), PluginError> {
+    let status = response.status();
+    if status.is_informational() {
+        return Err(PluginError::bad_answer(format!("the status {}", status.as_u16())));
+    }
+    check(response.headers(), limits)
+}
+
+fn none() -> PluginError {
+    PluginError::bad_answer("there is none")
 }
 
 /// Serves the request. What went wrong is in `end` before anything of the instance is dropped, so that a body that ends
@@ -106,7 +129,13 @@ async fn serve(
             let found = visit.guest(|phases| phases.handler.as_ref())?;
             visit.state().serve(caller, outbound);
             let _present = visit.state().present();
-            let handover = Handover { plugin: Arc::clone(&plugin), permit: visit.permit(), head };
+            let judgement = Judgement::default();
+            let handover = Handover {
+                plugin: Arc::clone(&plugin),
+                permit: visit.permit(),
+                head,
+                judgement: Arc::clone(&judgement),
+            };
             let (store, limit) = visit.parts();
             let result = {
                 let guest = pin!(async {
@@ -118,9 +147,20 @@ async fn serve(
                     let proxy = found.indices.load(&mut *store, &instance)?;
                     proxy.wasi_http_incoming_handler().call_handle(&mut *store, request, out).await
                 });
-                limit.hold(&plugin.turns, guest).await
+                let mut guest = pin!(limit.hold(&plugin.turns, guest));
+                let refused = || matches!(judgement.get(), Some(Err(_)));
+                poll_fn(|context| match guest.as_mut().poll(context) {
+                    // What it would still do has no use.
+                    Poll::Pending if refused() => Poll::Ready(Ok(())),
+                    polled => polled,
+                })
+                .await
             };
-            let settled = visit.settle(result);
+            let settled = match judgement.get() {
+                Some(Err(error)) => visit.refuse(error.clone()),
+                None if result.is_ok() => visit.refuse(none()),
+                Some(Ok(())) | None => visit.settle(result),
+            };
             if let Err(error) = &settled {
                 // Only the first failure is the story, and there is no other.
                 let _ = end.set(error.clone());

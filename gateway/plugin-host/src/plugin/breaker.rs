@@ -9,7 +9,8 @@
 //! A probe that takes long can succeed before its end: a backend's has when the head of its answer is there. What becomes
 //! of it then is the outcome of a call like any other.
 //!
-//! Failures are traps and passed limits; a fault that a plugin answers with is an answer. Outcomes of
+//! Failures are traps and passed limits, and a backend's answers that cannot be any; a fault that a plugin answers with
+//! is an answer. Outcomes of
 //! calls let in before a change of state move nothing. The numbers are the defaults of [`BreakerLimits`].
 //! Time is passed in.
 

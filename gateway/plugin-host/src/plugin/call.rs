@@ -121,11 +121,25 @@ impl<'a> Visit<'a> {
             }
             Err(error) => {
                 let (error, to_blame) = diagnose::diagnose(&error, self.store.data(), self.limit);
-                if to_blame && !self.store.data().excuses(&error) {
-                    self.count(false);
+                if to_blame {
+                    self.blame(&error);
                 }
                 Err(error)
             }
+        }
+    }
+
+    /// The end of a backend whose answer cannot be one; tells the breaker.
+    pub(crate) fn refuse(&mut self, error: PluginError) -> Result<(), PluginError> {
+        self.store.data_mut().report_dropped();
+        self.blame(&error);
+        Err(error)
+    }
+
+    /// Counts a failure, unless it is the caller's.
+    fn blame(&mut self, error: &PluginError) {
+        if !self.store.data().excuses(error) {
+            self.count(false);
         }
     }
 

@@ -287,11 +287,11 @@ async fn a_guest_that_fails_before_its_answer_fails_the_request() {
     assert!(matches!(&error, PluginError::BadAnswer { reason } if reason == "there is none"), "{error}");
     let error = ask(&plugin, "/headers?101").await.err().unwrap();
     assert!(matches!(&error, PluginError::BadAnswer { .. }), "{error}");
+    let kinds: Vec<_> = recorder.calls.lock().iter().map(|(_, failure)| failure.unwrap()).collect();
+    assert_eq!(kinds, ["trap", "cpu", "memory", "bad-answer", "bad-answer"]);
     let error = ask(&plugin, "/fault").await.err().unwrap();
     assert!(matches!(&error, PluginError::Fault(fault) if fault.code == "connection-refused"), "{error}");
     assert_eq!(whole(ask(&plugin, "/status?204").await.unwrap()).await.0, 204);
-    let kinds: Vec<_> = recorder.calls.lock().iter().map(|(_, failure)| *failure).collect();
-    assert_eq!(kinds[..3], [Some("trap"), Some("cpu"), Some("memory")]);
 }
 
 #[tokio::test]
@@ -394,13 +394,15 @@ async fn backends_that_hoard_leave_half_of_instances_and_memory_to_others() {
 
 #[tokio::test]
 async fn a_backend_that_keeps_failing_is_left_alone() {
-    let (plugin, recorder) = backend();
-    for _ in 0..5 {
-        ask(&plugin, "/trap").await.err().unwrap();
+    for target in ["/trap", "/silent", "/headers?101"] {
+        let (plugin, recorder) = backend();
+        for _ in 0..5 {
+            ask(&plugin, target).await.err().unwrap();
+        }
+        let error = ask(&plugin, "/status?200").await.err().unwrap();
+        assert!(matches!(error, PluginError::Unavailable { .. }), "{error}");
+        assert_eq!(*recorder.out_of_service.lock(), [plugin.id()]);
     }
-    let error = ask(&plugin, "/status?200").await.err().unwrap();
-    assert!(matches!(error, PluginError::Unavailable { .. }), "{error}");
-    assert_eq!(*recorder.out_of_service.lock(), [plugin.id()]);
 }
 
 #[tokio::test]
