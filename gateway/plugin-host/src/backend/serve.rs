@@ -113,6 +113,20 @@ fn none() -> PluginError {
     PluginError::bad_answer("there is none")
 }
 
+/// Says that the answer broke off when the task is dropped before it could say how its guest ended.
+struct Unsettled<'a> {
+    end: &'a End,
+    settled: bool,
+}
+
+impl Drop for Unsettled<'_> {
+    fn drop(&mut self) {
+        if !self.settled {
+            let _ = self.end.set(PluginError::Trapped { message: "the host ended it".to_owned() });
+        }
+    }
+}
+
 /// Serves the request. What went wrong is in `end` before anything of the instance is dropped, so that a body that ends
 /// knows why.
 async fn serve(
@@ -126,6 +140,8 @@ async fn serve(
     plugin
         .observed(Hook::Backend, async {
             let mut visit = plugin.admit(Hook::Backend, &ctx).await?;
+            // Dropped before the visit, and with it the way of the body's pieces.
+            let mut unsettled = Unsettled { end: &end, settled: false };
             let found = visit.guest(|phases| phases.handler.as_ref())?;
             visit.state().serve(caller, outbound);
             let _present = visit.state().present();
@@ -165,6 +181,7 @@ async fn serve(
                 // Only the first failure is the story, and there is no other.
                 let _ = end.set(error.clone());
             }
+            unsettled.settled = true;
             settled
         })
         .await

@@ -316,6 +316,21 @@ async fn an_answer_that_breaks_off_says_why() {
     assert_eq!(recorder.calls.lock()[0].1, Some("trap"));
 }
 
+#[test]
+fn half_an_answer_is_not_taken_for_all_of_it_when_the_runtime_goes_away() {
+    let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let serving = runtime();
+    let body = serving.block_on(async {
+        let (plugin, _) = backend();
+        let mut body = ask(&plugin, "/large?1000").await.unwrap().into_body();
+        body.frame().await.unwrap().unwrap();
+        body
+    });
+    drop(serving);
+    let error = runtime().block_on(body.collect()).err().unwrap();
+    assert!(matches!(error, PluginError::Trapped { .. }), "{error}");
+}
+
 #[tokio::test]
 async fn an_answer_that_nobody_takes_ends_with_its_wall_time() {
     let (plugin, recorder) = backend_with(|spec| spec.limits.wall = Some(Duration::from_millis(200)));
