@@ -2,7 +2,7 @@
 //!
 //! Wall time runs on meanwhile, since an instance is held. The decision: **a guest that ends for its caller's sake is not
 //! to blame**, so that slow callers cannot open a breaker. That is a guest whose wall time ends while it waits for its
-//! caller or after it has waited for most of it, and one that breaks down over a body that its caller broke off.
+//! caller, or half of whose wall time went that way, and one that breaks down after its caller broke off or left.
 //!
 //! Only the caller is looked at here: who waits for an integration has chosen to.
 
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_who_was_waited_for_most_of_the_time_is_why_it_was_over() {
+    fn a_caller_who_took_half_of_the_time_is_why_it_was_over() {
         let caller = Caller::default();
         caller.reads(false);
         caller.0.lock().since = Instant::now().checked_sub(Duration::from_secs(6));

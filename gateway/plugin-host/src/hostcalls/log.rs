@@ -36,8 +36,8 @@ impl Host for State {
 }
 
 impl State {
-    /// Logs what was written to the console and which request was refused, and says how many lines or measurements were dropped, if any were. To be
-    /// called when the phase is over.
+    /// Logs what was written to the console and which request of its own was refused, and says how many lines or
+    /// measurements were dropped, if any were. To be called when the phase is over.
     pub(crate) fn report_dropped(&mut self) {
         // A log that fails is no reason for a call to fail.
         let _ = self.log_console();

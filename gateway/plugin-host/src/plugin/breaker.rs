@@ -10,9 +10,8 @@
 //! of it then is the outcome of a call like any other.
 //!
 //! Failures are traps and passed limits, and a backend's answers that cannot be any; a fault that a plugin answers with
-//! is an answer. Outcomes of
-//! calls let in before a change of state move nothing. The numbers are the defaults of [`BreakerLimits`].
-//! Time is passed in.
+//! is an answer. Outcomes of calls let in before a change of state move nothing. The numbers are the defaults of
+//! [`BreakerLimits`]. Time is passed in.
 
 use std::time::{Duration, Instant};
 
