@@ -123,7 +123,20 @@ impl Drop for Upload {
 
 #[cfg(test)]
 mod tests {
+    use std::future::{pending, poll_fn, ready};
+    use std::pin::pin;
+
+    use http::HeaderMap;
+    use http_body_util::{BodyExt, Empty};
+
     use super::*;
+
+    /// A body without octets that ends so.
+    fn body(
+        end: impl Future<Output = Option<Result<HeaderMap, HttpBodyError>>> + Send + 'static,
+    ) -> HttpBody {
+        Empty::new().map_err(|never| match never {}).with_trailers(end).boxed_unsync()
+    }
 
     fn wall(limit: Duration) -> PluginError {
         PluginError::TimedOut { kind: TimeoutKind::Wall, limit }
@@ -141,6 +154,22 @@ mod tests {
         assert!(!caller.excuses(&wall(long)));
         caller.leaves();
         assert!(caller.excuses(&trap) && !caller.excuses(&cpu) && !caller.excuses(&wall(long)));
+    }
+
+    #[tokio::test]
+    async fn uploads_that_stall_or_break_off_are_the_callers() {
+        let (caller, long) = (Caller::default(), Duration::from_secs(3600));
+        {
+            let mut stalled = pin!(caller.upload(body(pending())));
+            let polled = poll_fn(|context| Poll::Ready(stalled.as_mut().poll_frame(context))).await;
+            assert!(polled.is_pending() && caller.excuses(&wall(long)));
+        }
+        assert!(!caller.excuses(&wall(long)), "the guest has given it up");
+        let trap = PluginError::Trapped { message: String::new() };
+        assert!(!caller.excuses(&trap));
+        let broken = caller.upload(body(ready(Some(Err("gone".into())))));
+        assert!(broken.collect().await.is_err());
+        assert!(caller.excuses(&trap));
     }
 
     #[test]
