@@ -15,6 +15,7 @@
 
 mod answer;
 mod body;
+mod caller;
 mod outbound;
 mod serve;
 
@@ -31,8 +32,10 @@ pub use answer::AnswerBody;
 use body::Gone;
 pub use body::GuestBody;
 pub(crate) use body::Present;
+pub(crate) use caller::Caller;
 use outbound::Gate;
 
+use crate::error::PluginError;
 use crate::state::{Shared, State};
 
 /// What a component is for.
@@ -115,6 +118,7 @@ pub(crate) struct Serving {
     http: WasiHttpCtx,
     gate: Gate,
     gone: Gone,
+    caller: Caller,
 }
 
 impl Serving {
@@ -123,7 +127,7 @@ impl Serving {
         // What header maps weigh in memory is some times what they weigh on the wire; that is checked by itself.
         http.set_field_size_limit(shared.limits.header_bytes.saturating_mul(4));
         let gone = Gone::default();
-        Self { http, gate: Gate::new(Arc::clone(shared), gone.clone()), gone }
+        Self { http, gate: Gate::new(Arc::clone(shared), gone.clone()), gone, caller: Caller::default() }
     }
 
     /// To be dropped before anything else of the instance is: what it left unended has not ended.
@@ -131,9 +135,20 @@ impl Serving {
         self.gone.when_dropped()
     }
 
-    /// Who sends its own requests from now on.
-    pub(crate) fn send_through(&mut self, outbound: Option<Arc<dyn OutboundRequests>>) {
+    /// For whom it serves from now on, and who sends its own requests.
+    pub(crate) fn begin(&mut self, caller: Caller, outbound: Option<Arc<dyn OutboundRequests>>) {
+        self.caller = caller;
         self.gate.outbound = outbound;
+    }
+
+    /// What there is to say about a request that was refused.
+    pub(crate) fn take_told(&mut self) -> Option<String> {
+        self.gate.take_told()
+    }
+
+    /// Whether it is for the caller's sake that the guest ended so.
+    pub(crate) fn excuses(&self, error: &PluginError) -> bool {
+        self.caller.excuses(error)
     }
 }
 

@@ -36,9 +36,9 @@ use ticker::Ticker;
 pub struct HostConfig {
     /// Engines, one per worker thread of the runtime. Default: the number of CPUs.
     pub engines: NonZeroUsize,
-    /// Calls of all plugins at the same time. Default 256.
+    /// Calls of all plugins at the same time; backends have half of them at most. Default 256.
     pub instances: usize,
-    /// Memory of all instances together, in octets. Default 1 GiB.
+    /// Memory of all instances together, in octets; those of backends have half of it at most. Default 1 GiB.
     pub memory_total: u64,
     /// What one plugin may keep for one integration.
     pub state: StateLimits,
@@ -73,10 +73,14 @@ pub struct PluginHost {
     pub(crate) ticker: Ticker,
     pub(crate) places: Arc<Places>,
     pub(crate) memory: Arc<MemoryBudget>,
+    /// What backends may use of it together: they may hold it for as long as 30 s.
+    pub(crate) backend_memory: Arc<MemoryBudget>,
     /// What outlives the versions of plugins.
     pub(crate) lasting: Registry,
     /// Calls of all plugins at the same time.
     pub(crate) instances: Semaphore,
+    /// Those of backends among them.
+    pub(crate) backend_instances: Semaphore,
     /// Held while a plugin is tried out: load-time instances have slots of their own, one at a time.
     pub(crate) trial: Mutex<()>,
     pub(crate) code: CodeCache,
@@ -96,14 +100,17 @@ impl PluginHost {
         let instances = config.instances.clamp(1, Semaphore::MAX_PERMITS);
         let engines = Engines::new(config.engines, instances).map_err(HostError::Engine)?;
         let ticker = Ticker::start(engines.all()).map_err(HostError::Ticker)?;
+        let memory = Arc::new(MemoryBudget::new(config.memory_total));
         Ok(Arc::new(Self {
             code: CodeCache::open(config.cache_dir, Compiler::new(config.compile_time))?,
             engines,
             ticker,
             places: Places::new(config.engines),
-            memory: Arc::new(MemoryBudget::new(config.memory_total)),
+            backend_memory: Arc::new(MemoryBudget::half_of(&memory)),
+            memory,
             lasting: Registry::new(config.state),
             instances: Semaphore::new(instances),
+            backend_instances: Semaphore::new((instances / 2).max(1)),
             trial: Mutex::new(()),
             random: config.random,
             observer: config.observer,

@@ -12,9 +12,10 @@ use std::time::{Duration, SystemTime};
 
 use wasmtime::component::ResourceTable;
 
-use crate::backend::{OutboundRequests, Present, Role, Serving};
+use crate::backend::{Caller, OutboundRequests, Present, Role, Serving};
 use crate::body::{HostBody, Provenance};
 use crate::crypto::tree::KeyTree;
+use crate::error::PluginError;
 use crate::grants::Grants;
 use crate::hostcalls::telemetry::Measured;
 use crate::lasting::Lasting;
@@ -157,11 +158,16 @@ impl State {
         }
     }
 
-    /// Who sends a backend's own requests.
-    pub(crate) fn serve_with(&mut self, outbound: Option<Arc<dyn OutboundRequests>>) {
+    /// For whom a backend serves, and who sends its own requests.
+    pub(crate) fn serve(&mut self, caller: Caller, outbound: Option<Arc<dyn OutboundRequests>>) {
         if let Some(serving) = &mut self.serving {
-            serving.send_through(outbound);
+            serving.begin(caller, outbound);
         }
+    }
+
+    /// Whether a backend ended so because of its caller, for whom it is not to blame.
+    pub(crate) fn excuses(&self, error: &PluginError) -> bool {
+        self.serving.as_ref().is_some_and(|serving| serving.excuses(error))
     }
 
     /// Tells the bodies of a backend's requests when the instance is gone.

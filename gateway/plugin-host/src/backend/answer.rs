@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use wasmtime_wasi_http::WasiBody;
 
 use super::body::{Gone, GuestBody};
+use super::caller::Caller;
 use crate::error::PluginError;
 
 /// How the guest ended, once it did not end well.
@@ -58,12 +59,21 @@ pub struct AnswerBody {
     body: GuestBody,
     guest: Guest,
     end: End,
+    caller: Caller,
     /// Octets still to come, where the head says how many there are.
     left: Option<u64>,
 }
 
 impl AnswerBody {
-    pub(super) fn new(method: &Method, head: &Parts, body: WasiBody, guest: Guest, end: End) -> Self {
+    pub(super) fn new(
+        method: &Method,
+        head: &Parts,
+        body: WasiBody,
+        guest: Guest,
+        end: End,
+        caller: Caller,
+    ) -> Self {
+        caller.reads(false);
         let bodiless = *method == Method::HEAD
             || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let length = || head.headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok();
@@ -71,6 +81,7 @@ impl AnswerBody {
             body: GuestBody::new(body, Gone::default()),
             guest,
             end,
+            caller,
             left: if bodiless { Some(0) } else { length() },
         }
     }
@@ -98,8 +109,10 @@ impl Body for AnswerBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, PluginError>>> {
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        Poll::Ready(match frame {
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        // After the end there is nothing to read: what the guest still does takes its own time.
+        self.caller.reads(!matches!(frame, Poll::Ready(Some(_))));
+        Poll::Ready(match ready!(frame) {
             None => self.ended(),
             Some(Ok(frame)) => {
                 let octets = frame.data_ref().map_or(0, |data| data.len() as u64);
@@ -123,6 +136,10 @@ impl Drop for AnswerBody {
         // Who takes exactly what was announced does not ask for the end.
         if self.left == Some(0) {
             self.guest.let_go();
+            self.caller.reads(true);
+        } else if self.guest.0.is_some() {
+            // Said before the body is gone, which the guest may notice before it is ended.
+            self.caller.leaves();
         }
     }
 }

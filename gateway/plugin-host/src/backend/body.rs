@@ -13,7 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use parking_lot::Mutex;
 use wasmtime_wasi_http::WasiBody;
 
-/// A body as the guest writes it. It is an error when the guest did not end it.
+/// A body as the guest writes it, without trailers. It is an error when the guest did not end it.
 pub struct GuestBody {
     /// Locked by nobody who could wait: it makes a body that can be shared of one that cannot.
     body: Mutex<WasiBody>,
@@ -54,11 +54,15 @@ impl Body for GuestBody {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let frame = ready!(Pin::new(self.body.get_mut()).poll_frame(context));
-        Poll::Ready(match frame {
-            None if self.gone.0.load(Ordering::Acquire) => Some(Err(Broken)),
-            frame => frame.map(|frame| frame.map_err(|_| Broken)),
-        })
+        loop {
+            let frame = ready!(Pin::new(self.body.get_mut()).poll_frame(context));
+            return Poll::Ready(match frame {
+                None if self.gone.0.load(Ordering::Acquire) => Some(Err(Broken)),
+                // No limit of headers is kept there, and nobody has asked for them.
+                Some(Ok(frame)) if frame.is_trailers() => continue,
+                frame => frame.map(|frame| frame.map_err(|_| Broken)),
+            });
+        }
     }
 
     fn is_end_stream(&self) -> bool {
@@ -74,3 +78,21 @@ impl Body for GuestBody {
 #[derive(Debug, thiserror::Error)]
 #[error("the component's body broke off")]
 pub struct Broken;
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue, header};
+    use http_body_util::{BodyExt, Full};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn trailers_are_left_out() {
+        let trailers = HeaderMap::from_iter([(header::ETAG, HeaderValue::from_static("\"a\""))]);
+        let body = Full::new(Bytes::from_static(b"octets")).map_err(|never| match never {});
+        let body = body.with_trailers(std::future::ready(Some(Ok(trailers)))).boxed_unsync();
+        let whole = GuestBody::new(body, Gone::default()).collect().await.unwrap();
+        assert_eq!(whole.trailers(), None);
+        assert_eq!(whole.to_bytes(), "octets");
+    }
+}

@@ -16,27 +16,31 @@ use super::body::Gone;
 use super::{GuestBody, OutboundError, OutboundFuture, OutboundRequest, OutboundRequests, Role};
 use crate::error::PluginError;
 use crate::limits::{BACKEND_CHUNK_BYTES, Limits};
-use crate::observer::LogLevel;
-use crate::phase::Hook;
 use crate::state::Shared;
+use crate::state::log_budget::cut;
 
 /// What makes a name one of an integration. The name is reserved for private use, so no server of the world has it.
 const DOMAIN: &str = ".internal";
+
+/// Octets of a guest's own choice in a line of the log.
+const NAME_BYTES_MAX: usize = 256;
 
 /// Judges the requests of one instance.
 pub(super) struct Gate {
     shared: Arc<Shared>,
     pub(super) outbound: Option<Arc<dyn OutboundRequests>>,
     sent: usize,
-    /// Whether a refusal was logged: one line says what to change, more would be a flood.
-    told: bool,
+    /// The line about the first refusal: it says what to change, more would be a flood.
+    told: Option<String>,
+    /// Whether it was taken to be logged.
+    logged: bool,
     /// For the bodies that the instance writes.
     gone: Gone,
 }
 
 impl Gate {
     pub(super) fn new(shared: Arc<Shared>, gone: Gone) -> Self {
-        Self { shared, outbound: None, sent: 0, told: false, gone }
+        Self { shared, outbound: None, sent: 0, told: None, logged: false, gone }
     }
 
     /// The answer to come, if the request is granted.
@@ -46,7 +50,7 @@ impl Gate {
         let Some(outbound) = self.outbound.clone() else { return Err(Error::HttpRequestDenied) };
         if self.sent >= self.shared.limits.side_requests {
             let limit = self.shared.limits.side_requests;
-            self.tell(&format!(
+            self.tell(format!(
                 "more than {limit} requests of its own in one call; `limits = {{ side_requests = … }}` in its \
                  [component] table allows more"
             ));
@@ -65,7 +69,8 @@ impl Gate {
     fn granted(&mut self, uri: &Uri) -> Result<String, Error> {
         let authority = uri.authority().map_or("", |authority| authority.as_str());
         let Some(name) = authority.strip_suffix(DOMAIN).filter(|name| !name.is_empty()) else {
-            self.tell(&format!(
+            let authority = cut(authority, NAME_BYTES_MAX);
+            self.tell(format!(
                 "a request to `{authority}` was refused: components call integrations, as http://NAME{DOMAIN}/…"
             ));
             return Err(Error::HttpRequestDenied);
@@ -76,20 +81,27 @@ impl Gate {
         if let Some(name) = found {
             return Ok(name.clone());
         }
+        let name = cut(name, NAME_BYTES_MAX);
         let mut all: Vec<String> = calls.iter().map(|name| format!("{name:?}")).collect();
         all.push(format!("{name:?}"));
         let line = format!("calls = [{}]", all.join(", "));
-        self.tell(&format!(
+        self.tell(format!(
             "a request to the integration `{name}` was refused; `{line}` in its [component] table grants it"
         ));
         Err(Error::HttpRequestDenied)
     }
 
-    fn tell(&mut self, message: &str) {
-        if !std::mem::replace(&mut self.told, true) {
-            let shared = &self.shared;
-            shared.observer.log(&shared.name, Hook::Backend.as_str(), LogLevel::Warn, message, &[]);
+    fn tell(&mut self, message: String) {
+        if !self.logged {
+            self.told.get_or_insert(message);
         }
+    }
+
+    /// The line to log, once: it counts against what the call may log.
+    pub(super) fn take_told(&mut self) -> Option<String> {
+        let told = self.told.take();
+        self.logged |= told.is_some();
+        told
     }
 }
 

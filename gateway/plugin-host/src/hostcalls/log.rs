@@ -36,11 +36,15 @@ impl Host for State {
 }
 
 impl State {
-    /// Logs what was written to the console, and says how many lines or measurements were dropped, if any were. To be
-    /// called when the phase is over.
+    /// Logs what was written to the console and which request of its own was refused, and says how many lines or
+    /// measurements were dropped, if any were. To be called when the phase is over.
     pub(crate) fn report_dropped(&mut self) {
         // A log that fails is no reason for a call to fail.
         let _ = self.log_console();
+        let told = self.serving.as_mut().and_then(|serving| serving.take_told());
+        if let Some(line) = told.filter(|line| self.log.admit(line.len())) {
+            self.shared.observer.log(&self.shared.name, self.hook.as_str(), Level::Warn, &line, &[]);
+        }
         let dropped = [(self.log.take_dropped(), "lines"), (self.measured.take_dropped(), "measurements")];
         for (dropped, what) in dropped.into_iter().filter(|(dropped, _)| *dropped > 0) {
             let message = format!("{dropped} {what} dropped");

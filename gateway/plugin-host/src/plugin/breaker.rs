@@ -6,9 +6,12 @@
 //! | open | none | after 10 s, doubling with each failed probe up to 5 min → half-open |
 //! | half-open | one probe | probe succeeds → closed; fails → open; is dropped → next call is the probe |
 //!
-//! Failures are traps and passed limits; a fault that a plugin answers with is an answer. Outcomes of
-//! calls let in before a change of state move nothing. The numbers are the defaults of [`BreakerLimits`].
-//! Time is passed in.
+//! A probe that takes long can succeed before its end: a backend's has when the head of its answer is there. What becomes
+//! of it then is the outcome of a call like any other.
+//!
+//! Failures are traps and passed limits, and a backend's answers that cannot be any; a fault that a plugin answers with
+//! is an answer. Outcomes of calls let in before a change of state move nothing. The numbers are the defaults of
+//! [`BreakerLimits`]. Time is passed in.
 
 use std::time::{Duration, Instant};
 
@@ -36,7 +39,7 @@ enum State {
 }
 
 /// A call that was let in.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Permit {
     generation: u64,
 }
@@ -93,6 +96,17 @@ impl Breaker {
             State::Open { .. } => {}
         }
         matches!(self.state, State::Open { .. })
+    }
+
+    /// Closes it when the call is the probe: it has shown what there was to show, and still has its outcome to count.
+    pub(crate) fn proven(&mut self, permit: &Permit) {
+        if permit.generation == self.generation
+            && let State::HalfOpen { .. } = self.state
+        {
+            self.open_for = self.limits.open;
+            // Of the same generation, in which there is no other call.
+            self.state = closed();
+        }
     }
 
     /// Takes back the permit of a call without an outcome.
@@ -241,5 +255,30 @@ mod tests {
         assert!(breaker.admit(now + LIMITS.open).is_err(), "still probing");
         breaker.settle(probe, true, now + LIMITS.open);
         assert!(breaker.admit(now + LIMITS.open).is_ok());
+    }
+
+    #[test]
+    fn a_probe_that_has_proven_itself_closes_it_and_then_fails_like_any_other_call() {
+        let now = Instant::now();
+        let mut breaker = opened(now);
+        let later = now + LIMITS.open;
+        let probe = breaker.admit(later).unwrap();
+        assert!(breaker.admit(later).is_err());
+        breaker.proven(&probe);
+        assert!(call(&mut breaker, true, later), "others pass while it goes on");
+        assert!(!breaker.settle(probe, false, later));
+        // It counted: one less is left.
+        assert!((0..LIMITS.failures - 1).all(|_| call(&mut breaker, false, later)));
+        assert!(breaker.admit(later).is_err());
+        // What is no probe proves nothing.
+        let mut breaker = Breaker::new(LIMITS);
+        let old = breaker.admit(now).unwrap();
+        assert!((0..LIMITS.failures).all(|_| call(&mut breaker, false, now)));
+        breaker.proven(&old);
+        assert!(breaker.admit(now).is_err());
+        let probe = breaker.admit(later).unwrap();
+        breaker.proven(&old);
+        assert!(breaker.admit(later).is_err());
+        breaker.give_back(probe);
     }
 }

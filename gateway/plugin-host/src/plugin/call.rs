@@ -1,6 +1,6 @@
 //! One visit to a guest: admission, a store of its own, limits, and what the outcome means.
 //!
-//! The order is breaker, plugin's permits, gateway's permits, engine slot; all of it is given back when
+//! The order is breaker, plugin's permits, backends' permits, gateway's permits, engine slot; all of it is given back when
 //! the visit is dropped, and the store goes first, so that a slot is free when its permit is. What time a
 //! guest has is in `time.rs`, and which worker's in `turns.rs`.
 
@@ -34,7 +34,7 @@ pub(crate) struct Visit<'a> {
     plugin: &'a Plugin,
     loaded: &'a Loaded,
     _slot: SemaphorePermit<'a>,
-    _permits: (SemaphorePermit<'a>, SemaphorePermit<'a>),
+    _permits: Permits<'a>,
     _running: Running<'a>,
     breaker: BreakerPass<'a>,
 }
@@ -58,7 +58,8 @@ impl Plugin {
     /// The same, whatever it is that the instance is for.
     pub(crate) async fn admit(&self, hook: Hook, ctx: &CallContext) -> Result<Visit<'_>, PluginError> {
         let breaker = BreakerPass::admit(&self.breaker)?;
-        let permits = permits(&self.instances, &self.host.instances).await?;
+        let part = matches!(hook, Hook::Backend).then_some(&self.host.backend_instances);
+        let permits = permits(&self.instances, part, &self.host.instances).await?;
         let (index, slot) = self.host.engines.slot().ok_or(PluginError::Busy)?;
         let loaded = self.loaded.get(index).ok_or(PluginError::Busy)?;
         let running = self.host.ticker.running();
@@ -75,6 +76,11 @@ impl Plugin {
             breaker,
         })
     }
+
+    /// Tells the breaker that the call has shown that the plugin works, before its end.
+    pub(crate) fn proven(&self, permit: &Permit) {
+        self.breaker.lock().proven(permit);
+    }
 }
 
 impl<'a> Visit<'a> {
@@ -90,6 +96,11 @@ impl<'a> Visit<'a> {
         let indices = of(&self.loaded.phases)
             .ok_or_else(|| PluginError::bad_answer("it takes no part in this phase"))?;
         Ok(Guest { pre: &self.loaded.pre, indices })
+    }
+
+    /// What its breaker let it in with, until it is settled.
+    pub(crate) fn permit(&self) -> Option<Permit> {
+        self.breaker.permit.clone()
     }
 
     pub(crate) fn parts(&mut self) -> (&mut Store<State>, TimeLimit) {
@@ -111,10 +122,24 @@ impl<'a> Visit<'a> {
             Err(error) => {
                 let (error, to_blame) = diagnose::diagnose(&error, self.store.data(), self.limit);
                 if to_blame {
-                    self.count(false);
+                    self.blame(&error);
                 }
                 Err(error)
             }
+        }
+    }
+
+    /// The end of a backend whose answer cannot be one; tells the breaker.
+    pub(crate) fn refuse(&mut self, error: PluginError) -> Result<(), PluginError> {
+        self.store.data_mut().report_dropped();
+        self.blame(&error);
+        Err(error)
+    }
+
+    /// Counts a failure, unless it is the caller's.
+    fn blame(&mut self, error: &PluginError) {
+        if !self.store.data().excuses(error) {
+            self.count(false);
         }
     }
 
@@ -131,18 +156,31 @@ impl<'a> Visit<'a> {
     }
 }
 
-/// Both permits, at once when they are free, otherwise within the waiting time.
+/// The plugin's, that of a backend among backends, and the gateway's.
+type Permits<'a> = (SemaphorePermit<'a>, Option<SemaphorePermit<'a>>, SemaphorePermit<'a>);
+
+/// All permits, at once when they are free, otherwise within the waiting time.
 async fn permits<'a>(
     plugin: &'a Semaphore,
+    part: Option<&'a Semaphore>,
     gateway: &'a Semaphore,
-) -> Result<(SemaphorePermit<'a>, SemaphorePermit<'a>), PluginError> {
+) -> Result<Permits<'a>, PluginError> {
     if let Ok(own) = plugin.try_acquire()
+        && let Ok(part) = part.map(Semaphore::try_acquire).transpose()
         && let Ok(all) = gateway.try_acquire()
     {
-        return Ok((own, all));
+        return Ok((own, part, all));
     }
-    let both = async { Some((plugin.acquire().await.ok()?, gateway.acquire().await.ok()?)) };
-    tokio::time::timeout(INSTANCE_WAIT, both).await.ok().flatten().ok_or(PluginError::Busy)
+    let waiting = async {
+        let own = plugin.acquire().await.ok()?;
+        // Before the gateway's: who queues behind backends keeps nothing from others.
+        let part = match part {
+            Some(part) => Some(part.acquire().await.ok()?),
+            None => None,
+        };
+        Some((own, part, gateway.acquire().await.ok()?))
+    };
+    tokio::time::timeout(INSTANCE_WAIT, waiting).await.ok().flatten().ok_or(PluginError::Busy)
 }
 
 /// A store with all limits set.
@@ -154,7 +192,8 @@ fn store(
     call: CallContext,
     limit: TimeLimit,
 ) -> Store<State> {
-    let state = State::new(Arc::clone(shared), hook, call, Arc::clone(&host.memory));
+    let memory = if matches!(hook, Hook::Backend) { &host.backend_memory } else { &host.memory };
+    let state = State::new(Arc::clone(shared), hook, call, Arc::clone(memory));
     let hostcall_fuel = shared.limits.body.saturating_add(HOSTCALL_EXTRA_BYTES);
     let mut store = Store::new(engine, state);
     store.limiter(|state| &mut state.limiter);

@@ -12,25 +12,39 @@ use wasmtime::ResourceLimiter;
 use super::Stop;
 use crate::limits::{CORE_INSTANCES_MAX, MEMORIES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
 
-/// The memory of all instances of a host.
+/// The memory of all instances of a host, or of a part of them, which counts for the whole as well.
 #[derive(Debug)]
 pub(crate) struct MemoryBudget {
     limit: u64,
     used: AtomicU64,
+    whole: Option<Arc<MemoryBudget>>,
 }
 
 impl MemoryBudget {
     pub(crate) fn new(limit: u64) -> Self {
-        Self { limit, used: AtomicU64::new(0) }
+        Self { limit, used: AtomicU64::new(0), whole: None }
     }
 
-    fn take(&self, octets: u64) -> bool {
+    /// A budget within that one, of half of it.
+    pub(crate) fn half_of(whole: &Arc<Self>) -> Self {
+        Self { whole: Some(Arc::clone(whole)), ..Self::new(whole.limit / 2) }
+    }
+
+    /// Counts octets in; gives the limit that forbids it if one does, and counts nothing then.
+    fn take(&self, octets: u64) -> Result<(), u64> {
         let within = |used: u64| used.checked_add(octets).filter(|sum| *sum <= self.limit);
-        self.used.try_update(Ordering::Relaxed, Ordering::Relaxed, within).is_ok()
+        self.used.try_update(Ordering::Relaxed, Ordering::Relaxed, within).map_err(|_used| self.limit)?;
+        let whole = self.whole.as_ref().map_or(Ok(()), |whole| whole.take(octets));
+        whole.inspect_err(|_limit| {
+            self.used.fetch_sub(octets, Ordering::Relaxed);
+        })
     }
 
     fn give_back(&self, octets: u64) {
         self.used.fetch_sub(octets, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.give_back(octets);
+        }
     }
 
     #[cfg(test)]
@@ -64,9 +78,7 @@ impl Limiter {
         if sum > self.limit {
             return Err(Stop::Memory { limit: self.limit, all: false });
         }
-        if !self.budget.take(octets) {
-            return Err(Stop::Memory { limit: self.budget.limit, all: true });
-        }
+        self.budget.take(octets).map_err(|limit| Stop::Memory { limit, all: true })?;
         self.used = sum;
         Ok(())
     }
@@ -150,5 +162,20 @@ mod tests {
         assert_eq!(two.take(21), Err(Stop::Memory { limit: 100, all: true }));
         two.take(20).unwrap();
         assert_eq!(budget.used(), 100);
+    }
+
+    #[test]
+    fn a_half_counts_for_the_whole_and_leaves_the_rest_alone() {
+        let whole = Arc::new(MemoryBudget::new(100));
+        let half = Arc::new(MemoryBudget::half_of(&whole));
+        let mut within = Limiter::new(Arc::clone(&half), 80);
+        assert_eq!(within.take(51), Err(Stop::Memory { limit: 50, all: true }));
+        within.take(40).unwrap();
+        let mut beside = Limiter::new(Arc::clone(&whole), 80);
+        beside.take(55).unwrap();
+        assert_eq!(within.take(6), Err(Stop::Memory { limit: 100, all: true }));
+        assert_eq!((half.used(), whole.used()), (40, 95));
+        drop(within);
+        assert_eq!((half.used(), whole.used()), (0, 55));
     }
 }

@@ -189,7 +189,8 @@ async fn everything_else_is_refused_and_the_log_says_which_line_would_grant_it()
         let (plugin, recorder) = backend();
         let answer = ask_through(&plugin, &sender, &format!("/calls?{url}")).await;
         assert_eq!(answer, (599, "ErrorCode::HttpRequestDenied".to_owned()));
-        // Once, however often it asks.
+        // Once, however often it asks, and when the guest has ended.
+        until(|| !recorder.calls.lock().is_empty()).await;
         assert_eq!(*recorder.lines.lock(), [(LogLevel::Warn, expected.to_owned())]);
     }
     for url in [
@@ -208,11 +209,26 @@ async fn everything_else_is_refused_and_the_log_says_which_line_would_grant_it()
 }
 
 #[tokio::test]
+async fn a_refusal_is_short_and_counts_as_a_line_of_the_call() {
+    let sender = Arc::new(Sender::default());
+    for (lines, expected) in [(1, "was refused"), (0, "1 lines dropped")] {
+        for host in ["a".repeat(5000), format!("{}.internal", "b".repeat(5000))] {
+            let (plugin, recorder) = backend_with(|spec| spec.limits.log_bytes = 800 * lines + 1);
+            ask_through(&plugin, &sender, &format!("/call?http://{host}/")).await;
+            until(|| !recorder.calls.lock().is_empty()).await;
+            let lines = recorder.lines.lock();
+            assert!(lines.len() == 1 && lines[0].1.contains(expected), "{lines:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_call_may_send_so_many_requests_and_no_more() {
     let (plugin, recorder) = backend();
     let sender = Arc::new(Sender::default());
     let answer = ask_through(&plugin, &sender, "/calls?http://github.internal/").await;
     assert_eq!((answer.0, sender.asked.lock().len()), (599, 4));
+    until(|| !recorder.calls.lock().is_empty()).await;
     let text = recorder.lines.lock()[0].1.clone();
     assert!(text.contains("more than 4 requests") && text.contains("side_requests"), "{text}");
     let (plugin, _) = backend_with(|spec| spec.limits.side_requests = 5);
@@ -271,11 +287,11 @@ async fn a_guest_that_fails_before_its_answer_fails_the_request() {
     assert!(matches!(&error, PluginError::BadAnswer { reason } if reason == "there is none"), "{error}");
     let error = ask(&plugin, "/headers?101").await.err().unwrap();
     assert!(matches!(&error, PluginError::BadAnswer { .. }), "{error}");
+    let kinds: Vec<_> = recorder.calls.lock().iter().map(|(_, failure)| failure.unwrap()).collect();
+    assert_eq!(kinds, ["trap", "cpu", "memory", "bad-answer", "bad-answer"]);
     let error = ask(&plugin, "/fault").await.err().unwrap();
     assert!(matches!(&error, PluginError::Fault(fault) if fault.code == "connection-refused"), "{error}");
     assert_eq!(whole(ask(&plugin, "/status?204").await.unwrap()).await.0, 204);
-    let kinds: Vec<_> = recorder.calls.lock().iter().map(|(_, failure)| *failure).collect();
-    assert_eq!(kinds[..3], [Some("trap"), Some("cpu"), Some("memory")]);
 }
 
 #[tokio::test]
@@ -300,6 +316,21 @@ async fn an_answer_that_breaks_off_says_why() {
     assert_eq!(recorder.calls.lock()[0].1, Some("trap"));
 }
 
+#[test]
+fn half_an_answer_is_not_taken_for_all_of_it_when_the_runtime_goes_away() {
+    let runtime = || tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let serving = runtime();
+    let body = serving.block_on(async {
+        let (plugin, _) = backend();
+        let mut body = ask(&plugin, "/large?1000").await.unwrap().into_body();
+        body.frame().await.unwrap().unwrap();
+        body
+    });
+    drop(serving);
+    let error = runtime().block_on(body.collect()).err().unwrap();
+    assert!(matches!(error, PluginError::Trapped { .. }), "{error}");
+}
+
 #[tokio::test]
 async fn an_answer_that_nobody_takes_ends_with_its_wall_time() {
     let (plugin, recorder) = backend_with(|spec| spec.limits.wall = Some(Duration::from_millis(200)));
@@ -310,6 +341,32 @@ async fn an_answer_that_nobody_takes_ends_with_its_wall_time() {
 }
 
 #[tokio::test]
+async fn slow_callers_never_take_a_backend_out_of_service() {
+    let (plugin, recorder) = backend_with(|spec| spec.limits.wall = Some(Duration::from_millis(50)));
+    for number in 1..=5 {
+        let unread = ask(&plugin, "/large?1000").await.unwrap();
+        until(|| recorder.calls.lock().len() == number).await;
+        drop(unread);
+    }
+    for number in 6..=10 {
+        let (sender, receiver) = tokio::sync::mpsc::channel(1);
+        let request = Request::post("/echo").header("host", "h").body(futures_of(receiver)).unwrap();
+        let response = plugin.respond(&context(), request, None).await.unwrap();
+        let error = response.into_body().collect().await.err().unwrap();
+        assert!(matches!(error, PluginError::TimedOut { kind: TimeoutKind::Wall, .. }), "{error}");
+        until(|| recorder.calls.lock().len() == number).await;
+        drop(sender);
+    }
+    assert!(recorder.calls.lock().iter().all(|(_, failure)| *failure == Some("wall")));
+    assert!(plugin.out_of_service().is_none() && recorder.out_of_service.lock().is_empty());
+    // One that waits for nobody but itself is.
+    for _ in 0..5 {
+        ask(&plugin, "/sleep?60000").await.err().unwrap();
+    }
+    assert!(plugin.out_of_service().is_some());
+}
+
+#[tokio::test]
 async fn who_leaves_takes_the_instance_along() {
     let (plugin, recorder) = backend_with(|spec| spec.limits.instances = 1);
     let mut body = ask(&plugin, "/large?1000").await.unwrap().into_body();
@@ -317,25 +374,66 @@ async fn who_leaves_takes_the_instance_along() {
     let busy = ask(&plugin, "/status?200").await.err().unwrap();
     assert!(matches!(busy, PluginError::Busy), "{busy}");
     drop(body);
-    assert_eq!(ask(&plugin, "/status?200").await.unwrap().status(), 200);
+    assert_eq!(whole(ask(&plugin, "/status?200").await.unwrap()).await.0, 200);
     // Neither was there an answer to wait for.
     {
         let mut leaving = pin!(ask(&plugin, "/sleep?60000"));
         assert!(tokio::time::timeout(Duration::from_millis(20), &mut leaving).await.is_err());
     }
-    assert_eq!(ask(&plugin, "/status?200").await.unwrap().status(), 200);
-    assert!(!recorder.calls.lock().iter().any(|(_, failure)| *failure == Some("wall")));
+    assert_eq!(whole(ask(&plugin, "/status?200").await.unwrap()).await.0, 200);
+    until(|| recorder.calls.lock().len() == 3).await;
+    // Of those that were left nothing is told.
+    let kinds: Vec<_> = recorder.calls.lock().iter().map(|(_, failure)| *failure).collect();
+    assert_eq!(kinds, [Some("busy"), None, None]);
+}
+
+#[tokio::test]
+async fn backends_that_hoard_leave_half_of_instances_and_memory_to_others() {
+    // A good plugin has 4 MiB, a backend more than 1.
+    for (memory, instances) in [(1 << 30, 8), (8 << 20, 16)] {
+        let (host, _) = host_with(|config| (config.memory_total, config.instances) = (memory, instances));
+        let good = host.load(PluginSpec::new("good", guest(CLASSIFIER, &classifier("", "")))).unwrap();
+        let bad = host.load(spec(&[])).unwrap();
+        let (mut hoard, mut refused) = (Vec::new(), 0);
+        for _ in 0..instances {
+            match ask(&bad, "/large?1000").await {
+                Ok(unread) => hoard.push(unread),
+                Err(PluginError::Busy | PluginError::OutOfMemory { .. }) => refused += 1,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert!(!hoard.is_empty() && hoard.len() <= instances / 2 && refused > 0, "{}", hoard.len());
+        for _ in 0..20 {
+            good.classify(&context(), status(200), None).await.unwrap();
+        }
+        assert!(bad.out_of_service().is_none());
+    }
 }
 
 #[tokio::test]
 async fn a_backend_that_keeps_failing_is_left_alone() {
-    let (plugin, recorder) = backend();
-    for _ in 0..5 {
-        ask(&plugin, "/trap").await.err().unwrap();
+    for target in ["/trap", "/silent", "/headers?101"] {
+        let (plugin, recorder) = backend();
+        for _ in 0..5 {
+            ask(&plugin, target).await.err().unwrap();
+        }
+        let error = ask(&plugin, "/status?200").await.err().unwrap();
+        assert!(matches!(error, PluginError::Unavailable { .. }), "{error}");
+        assert_eq!(*recorder.out_of_service.lock(), [plugin.id()]);
     }
-    let error = ask(&plugin, "/status?200").await.err().unwrap();
-    assert!(matches!(error, PluginError::Unavailable { .. }), "{error}");
-    assert_eq!(*recorder.out_of_service.lock(), [plugin.id()]);
+}
+
+#[tokio::test]
+async fn a_probe_is_over_when_its_answer_has_begun() {
+    let (plugin, _) = backend_with(|spec| {
+        spec.limits.breaker.failures = 1;
+        spec.limits.breaker.open = Duration::from_millis(20);
+    });
+    ask(&plugin, "/trap").await.err().unwrap();
+    until(|| plugin.out_of_service().is_none()).await;
+    let probe = ask(&plugin, "/large?1000").await.unwrap();
+    assert_eq!(ask(&plugin, "/status?200").await.unwrap().status(), 200);
+    drop(probe);
 }
 
 #[tokio::test]
