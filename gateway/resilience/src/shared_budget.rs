@@ -13,8 +13,8 @@
 //! | too little   | is away    | goes: the process's own limiter decides alone                              |
 //!
 //! What is in hand ahead of need ([`spare`]) is all by which the processes together may exceed the budget: in any span
-//! they send no more than it allows, and `spare` for each of them on top; where calls cost several tokens, also what one of
-//! them was short of taking. It is a fraction of the burst, nothing at all for small budgets, which ask for every call; and
+//! they send no more than it allows, and `spare` for each of them on top; where calls cost several tokens, also what is
+//! too little for one of them. It is a fraction of the burst, nothing at all for small budgets, which ask for every call; and
 //! it lapses a second after it was granted. What was granted for calls that have left the line is let go of.
 //!
 //! Who waits, waits in the order of arrival, high priority in a line of its own before which no other call stands.

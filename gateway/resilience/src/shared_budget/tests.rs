@@ -370,8 +370,8 @@ fn what_comes_later_makes_nothing_last_longer() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
-    /// Whatever arrives where, and leaves when: in every span, all parts together send no more than the budget allows and what each may
-    /// have had in hand.
+    /// Whatever arrives where, and leaves when: in every span, all parts together send no more than the budget allows and
+    /// what each may have had in hand.
     #[test]
     fn parts_together_keep_to_the_budget(
         requests in 5u32..2000,
