@@ -169,6 +169,10 @@ impl SharedBudget {
         }
         let until = later(now, max_wait);
         let until = deadline.map_or(until, |deadline| deadline.min(until));
+        // What it refused before it went away is not its word any more; silence is not being away.
+        if self.source.is_away() {
+            return Ok(Drawn::Alone);
+        }
         self.refused(demand, now, until)?;
         if self.is_away(now) {
             return Ok(Drawn::Alone);

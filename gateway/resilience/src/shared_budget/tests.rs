@@ -221,6 +221,19 @@ async fn without_the_source_every_call_goes_on() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_the_source_refused_binds_nobody_once_it_is_away() {
+    let config = config(1, Duration::from_secs(3600), 1);
+    let server = Server::new(&config);
+    let part = server.part(&config);
+    assert!(at_once(&part).await);
+    assert!(!at_once(&part).await);
+    server.0.lock().away = true;
+    assert_eq!(part.acquire(ONE, Duration::ZERO, None).await, Ok(Drawn::Alone));
+    server.0.lock().away = false;
+    assert!(!at_once(&part).await);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_source_that_does_not_answer_stops_nobody() {
     let config = config(1, SECOND, 1);
     let server = Server::new(&config);
